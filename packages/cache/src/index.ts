@@ -1,1 +1,11 @@
-export {};
+/** Compressed KV cache: sinks and tail in fp16, closed pages of 64 tokens through codecs, attention over both, exact byte accounting. */
+
+export type { CacheBits, CacheBytes } from "./cache-bytes.js";
+export type { CachePage } from "./cache-page.js";
+export { createKvCache } from "./kv-cache.js";
+export type { KvCache, KvCacheOptions } from "./kv-cache.js";
+export type { LayerPlan } from "./layer-plan.js";
+export type { LayerStore } from "./layer-store.js";
+export { typescriptKernel } from "./typescript-kernel.js";
+export { lastPositionSeeing, visiblePages } from "./visible-pages.js";
+export type { PageRule } from "./visible-pages.js";

@@ -1,1 +1,10 @@
-export {};
+/** Conformance suite for attention kernels, float64 references of a kernel and of a whole cache, and a codec for exactness tests. */
+
+export { attentionKernelCases } from "./attention-kernel-cases.js";
+export type { ConformanceCase } from "./attention-kernel-cases.js";
+export { float32Codec } from "./float32-codec.js";
+export type { Float32Codec } from "./float32-codec.js";
+export { normalNumbers, seededRandom } from "./random.js";
+export { plainFloat32Attention, referenceAttention } from "./reference-attention.js";
+export { pageRule, referenceCacheAttention } from "./reference-cache.js";
+export type { ReferenceCacheInput } from "./reference-cache.js";
