@@ -108,7 +108,7 @@ def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, block: int) -> ja
     return joined.transpose(0, 3, 1, 2, 4).reshape(batch, length, heads * head_dim)
 
 
-def forward(weights: dict, config: Config, tokens: jax.Array, block: int = 128) -> jax.Array:
+def forward(weights: dict, config: Config, tokens: jax.Array, block: int = 64) -> jax.Array:
     """tokens (B, T) -> logits (B, T, vocabulary)."""
     batch, length = tokens.shape
     cosines, sines = rope_tables(config, jnp.arange(length))

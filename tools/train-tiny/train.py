@@ -118,17 +118,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("books", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=20240501)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--long-steps", type=int, default=360, help="how many of the steps, at the end, are long")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--long-steps", type=int, default=200, help="how many of the steps, at the end, are long")
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--batch", type=int, default=4, help="sequences of --length a step")
     parser.add_argument("--long-length", type=int, default=2048)
     parser.add_argument("--long-batch", type=int, default=1)
-    parser.add_argument("--warm-up", type=int, default=100)
+    parser.add_argument("--warm-up", type=int, default=60)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--decay", type=float, default=0.1)
     parser.add_argument("--clip", type=float, default=1.0)
-    parser.add_argument("--save-every", type=int, default=250)
+    parser.add_argument("--save-every", type=int, default=400)
     parser.add_argument("--stop-after", type=int, default=None, help="for timing only")
     return parser.parse_args()
 
@@ -197,8 +197,8 @@ def main() -> None:
                 "training_loss_nats_per_token": round(running, 4),
                 "seconds": round(time.time() - started),
             }
-            # All held-out text at the end; one length, for a glance, before.
-            for length in (512, 2048) if last else (512,):
+            # Both lengths at the end; only the short one, for a glance, before.
+            for length in (options.length, options.long_length) if last else (options.length,):
                 figures[f"held_out_bits_per_byte_{length}"] = round(
                     bits_per_byte(config, weights, held_out, tokenizer, length), 4
                 )
