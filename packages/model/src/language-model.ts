@@ -113,8 +113,11 @@ export class LanguageModel implements AsyncDisposable {
     return (await this.#calibrationPasses()).gradients(tokens, options);
   }
 
-  /** Keys, values, queries and attention column sums of a window, layer by layer from the first. */
-  async captureAttention(tokens: ArrayLike<number>, options: PassOptions<LayerAttention>): Promise<void> {
+  /**
+   * Keys, values, queries and attention column sums of a window, layer by layer from the first, all in fp32.
+   * Returns the final normalised hidden states `[tokens, width]`.
+   */
+  async captureAttention(tokens: ArrayLike<number>, options: PassOptions<LayerAttention>): Promise<Float32Array> {
     checkContext(this.config, tokens.length);
     return (await this.#calibrationPasses()).captureAttention(tokens, options);
   }

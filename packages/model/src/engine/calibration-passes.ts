@@ -70,11 +70,14 @@ export class CalibrationPasses {
     ]);
   }
 
-  /** One forward pass over a window; `onLayer` in order 0 .. layers - 1. */
-  async captureAttention(tokens: ArrayLike<number>, options: PassOptions<LayerAttention>): Promise<void> {
+  /**
+   * One forward pass over a window with keys and values in fp32, without a cache; `onLayer` in order 0 .. layers - 1.
+   * Returns the final normalised hidden states `[tokens, width]`.
+   */
+  async captureAttention(tokens: ArrayLike<number>, options: PassOptions<LayerAttention>): Promise<Float32Array> {
     const { config } = this.#engine;
     const keyColumns = config.kvHeads * config.headDim;
-    await this.#forward(tokens, options, (layer, activations, sums) => {
+    const last = await this.#forward(tokens, options, (layer, activations, sums) => {
       const rows = tokens.length;
       options.onLayer({
         layer,
@@ -86,6 +89,7 @@ export class CalibrationPasses {
       });
       options.onProgress?.(layer + 1, config.layers);
     });
+    return this.#engine.dense.finalNorm(last, tokens.length);
   }
 
   /**
