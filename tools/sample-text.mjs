@@ -23,7 +23,7 @@ if (positionals.length !== 1 || flags.out === undefined) {
 }
 
 const sampling = { temperature: Number(flags.temperature), topP: Number(flags["top-p"]) };
-const model = await loadModel(positionals[0], flags.threads === undefined ? {} : { threads: Number(flags.threads) });
+const model = await loadModel(positionals[0] ?? "", flags.threads === undefined ? {} : { threads: Number(flags.threads) });
 const prompt = model.tokenizer.encode(flags.start);
 const documents = [];
 let seed = Number(flags.seed);

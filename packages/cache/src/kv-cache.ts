@@ -36,6 +36,8 @@ export interface KvCacheOptions {
 /** The cache of one sequence. */
 export interface KvCache extends Disposable {
   readonly shape: CacheShape;
+  /** The evaluation protocol "no tail": the whole sequence must be appended and read in one go. */
+  readonly quantizeOpenPage: boolean;
   /** Tokens that every layer holds; layers differ only while a forward pass is under way, or after one failed. */
   readonly length: number;
   /** Values of closed pages that took the end level because no outlier slot was left. */
@@ -80,7 +82,7 @@ export function createKvCache(options: KvCacheOptions): KvCache {
     if (plan !== "fp16") checkPlan(`layers[${index}]`, plan, rope);
     return createLayerStore({ index, shape, rope, plan, sinkTokens, tailTokens, quantizeOpenPage, kernel, pool });
   });
-  return assemble(shape, kernel, layers);
+  return assemble({ shape, kernel, quantizeOpenPage }, layers);
 }
 
 function checkPlan(what: string, plan: LayerPlan, rope: Rope): void {
@@ -90,7 +92,8 @@ function checkPlan(what: string, plan: LayerPlan, rope: Rope): void {
   }
 }
 
-function assemble(shape: CacheShape, kernel: AttentionKernel, layers: readonly ManagedLayer[]): KvCache {
+function assemble(fixed: { readonly shape: CacheShape; readonly kernel: AttentionKernel; readonly quantizeOpenPage: boolean }, layers: readonly ManagedLayer[]): KvCache {
+  const { shape, kernel, quantizeOpenPage } = fixed;
   let disposed = false;
   const checkOpen = (): void => {
     if (disposed) throw new KvquantError("DISPOSED", "cache: expected an open cache, got a disposed one");
@@ -108,6 +111,7 @@ function assemble(shape: CacheShape, kernel: AttentionKernel, layers: readonly M
   };
   return {
     shape,
+    quantizeOpenPage,
     get length() {
       checkOpen();
       return minimumLength();
@@ -134,7 +138,7 @@ function assemble(shape: CacheShape, kernel: AttentionKernel, layers: readonly M
     fork() {
       checkOpen();
       for (const layer of layers) layer.checkIdle("fork");
-      return assemble(shape, kernel, layers.map((layer) => layer.fork()));
+      return assemble(fixed, layers.map((layer) => layer.fork()));
     },
     checkpoint() {
       checkOpen();

@@ -1,1 +1,16 @@
-export {};
+/** Calibration of models and evaluation of caches. The figures themselves are `@kvquant/eval/metrics`. */
+
+export { cacheBytesAt } from "./cache-bytes-at.js";
+export type { CacheBytesOptions } from "./cache-bytes-at.js";
+export type { CacheMeasurement } from "./cache-measurement.js";
+export { calibrateModel } from "./calibrate-model.js";
+export type { Calibration, CalibrationOptions, CalibrationProgress } from "./calibrate-model.js";
+export { CALIBRATION_METHOD } from "./calibration-store.js";
+export { evaluateCaches } from "./evaluate-caches.js";
+export type { EvaluatedCache, EvaluationOptions, EvaluationProgress } from "./evaluate-caches.js";
+export type { BeginningOfText, CalibrationModel, EvaluationModel } from "./evaluation-model.js";
+export type { EvaluationProtocol, EvaluationReport, EvaluationRow } from "./evaluation-report.js";
+export { fingerprintTokens } from "./fingerprint-tokens.js";
+export { makeArtifact } from "./make-artifact.js";
+export { cutWindows } from "./windows.js";
+export type { WindowOptions } from "./windows.js";

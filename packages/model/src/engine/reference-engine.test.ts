@@ -1,4 +1,5 @@
 import { createKvCache } from "@kvquant/cache";
+import { float32Codec } from "@kvquant/cache/testing";
 import { createRope } from "@kvquant/rope";
 import { KvquantError } from "@kvquant/spec";
 import { afterAll, describe, expect, it } from "vitest";
@@ -64,6 +65,19 @@ describe("the reference engine", () => {
       // Products of another shape sum in another order, which can flip the last bit of a stored fp16 key or value.
       expect(worst).toBeLessThan(2e-3);
     }
+  });
+
+  it("runs a prompt longer than one pass, also under the protocol without a tail", async () => {
+    const config = smallConfig("llama", { layers: 1, contextLength: 4096 });
+    const { engine } = await createEngine(config);
+    const { layers, queryHeads, kvHeads, headDim, rope } = config;
+    const plan = { key: float32Codec(), value: float32Codec(), keyFrame: "pre-rope" as const };
+    const cache = createKvCache({ shape: { layers, queryHeads, kvHeads, headDim }, rope: createRope(rope), layers: [plan], kernel: engine.kernel, quantizeOpenPage: true });
+    const tokens = tokensOf(2100, config.vocabulary);
+    const expected = await engine.forward(tokens, createExactCache(engine));
+    const hidden = await engine.forward(tokens, cache);
+    const worst = hidden.reduce((most, value, index) => Math.max(most, Math.abs(value - expected[index]!)), 0);
+    expect(worst).toBeLessThan(2e-3);
   });
 
   it("turns hidden states into log-probabilities that sum to one", async () => {

@@ -12,7 +12,7 @@ import { createOnnxAttentionKernel } from "./onnx-attention-kernel.js";
 import { readWeights } from "./weights.js";
 import type { Weights } from "./weights.js";
 
-/** Tokens of one pass; longer prompts are cut, which changes no result (the position rule of the cache). */
+/** Tokens of one pass; longer prompts are cut, which changes no result (the position rule of the cache), except under the protocol without a tail. */
 const PASS_TOKENS = 2048;
 
 /** Options of the reference engine. */
@@ -65,8 +65,9 @@ export class ReferenceEngine implements Engine {
     const restore = cache.checkpoint();
     const hidden = new Float32Array(tokens.length * width);
     try {
-      for (let start = 0; start < tokens.length; start += PASS_TOKENS) {
-        const pass = Array.prototype.slice.call(tokens, start, start + PASS_TOKENS) as number[];
+      const passTokens = cache.quantizeOpenPage ? tokens.length : PASS_TOKENS;
+      for (let start = 0; start < tokens.length; start += passTokens) {
+        const pass = Array.prototype.slice.call(tokens, start, start + passTokens) as number[];
         hidden.set(await this.#forwardPass(pass, cache, options), start * width);
       }
     } catch (error) {

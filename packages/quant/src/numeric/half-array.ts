@@ -1,0 +1,33 @@
+/** Half-precision numbers inside byte blocks, finite always. */
+
+import { floatFromHalf, halfFromFloat } from "@kvquant/packing";
+
+/** Largest finite half. */
+export const MAXIMUM_HALF = 65504;
+
+/** `x` rounded to the nearest half; what would become infinite saturates at 65,504. */
+export function finiteHalf(x: number): number {
+  return floatFromHalf(finiteHalfBits(x));
+}
+
+/** Bits of `finiteHalf(x)`. */
+export function finiteHalfBits(x: number): number {
+  return halfFromFloat(x > MAXIMUM_HALF ? MAXIMUM_HALF : x < -MAXIMUM_HALF ? -MAXIMUM_HALF : x);
+}
+
+/** Rounds every element in place to a finite half and returns the array. */
+export function roundToHalves(values: Float32Array): Float32Array {
+  for (let index = 0; index < values.length; index++) values[index] = finiteHalf(values[index]!);
+  return values;
+}
+
+/** Writes bits little-endian at byte `offset`. */
+export function writeHalfBits(bytes: Uint8Array, offset: number, bits: number): void {
+  bytes[offset] = bits & 255;
+  bytes[offset + 1] = bits >>> 8;
+}
+
+/** Reads bits little-endian at byte `offset`; the caller knows that they exist. */
+export function readHalfBits(bytes: Uint8Array, offset: number): number {
+  return bytes[offset]! | (bytes[offset + 1]! << 8);
+}
