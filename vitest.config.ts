@@ -9,7 +9,7 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts", "tools/**/*.test.ts"],
+    include: ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts", "tools/*.test.mjs"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     maxWorkers: 2,

@@ -1,0 +1,45 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { DemoReport } from "../demo/run-demo.js";
+import { run } from "../run.js";
+
+let folder: string;
+const cacheVariable = process.env["KVQUANT_CACHE"];
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "kvquant-demo-"));
+  process.env["KVQUANT_CACHE"] = folder;
+});
+afterAll(() => {
+  if (cacheVariable === undefined) delete process.env["KVQUANT_CACHE"];
+  else process.env["KVQUANT_CACHE"] = cacheVariable;
+  rmSync(folder, { recursive: true, force: true });
+});
+
+it("the demo falls back to the embedded model aloud, and its rows order as their bits do", { timeout: 300_000 }, async () => {
+  let stdout = "";
+  let stderr = "";
+  const io = { stdout: { write: (text: string) => (stdout += text) }, stderr: { write: (text: string) => (stderr += text) }, signal: new AbortController().signal };
+  expect(await run(["demo", "--offline", "--json"], io)).toBe(0);
+  expect(stderr).toContain("using the embedded model tiny instead");
+
+  const report = JSON.parse(stdout) as DemoReport;
+  expect(report.model).toBe("tiny");
+  const [exact, four, three, two, page] = report.rows;
+  expect(report.rows.map((row) => row.cache)).toEqual(["fp16", "nuq4-1%", "nuq3-1%", "nuq2-1%", "kvq3"]);
+  expect(exact!.noTail.kldMean).toBe(0);
+  expect(exact!.cacheBytes).toBe(2 * 2 * 4 * 2 * 64 * 8192);
+  expect(four!.noTail.kldMean).toBeLessThan(three!.noTail.kldMean);
+  expect(three!.noTail.kldMean).toBeLessThan(two!.noTail.kldMean);
+  expect(page!.noTail.kldMean).toBeLessThan(three!.noTail.kldMean);
+  for (const row of report.rows.slice(1)) {
+    expect(row.tail.kldMean).toBeLessThan(row.noTail.kldMean);
+    expect(row.cacheBytes).toBeLessThan(exact!.cacheBytes! / 3);
+  }
+
+  const [exactAnswer, compressedAnswer] = report.answers;
+  expect(exactAnswer!.text).not.toBe("");
+  expect(compressedAnswer!.tokens).toBeGreaterThan(3 * 64);
+  expect(compressedAnswer!.cacheBytes).toBeLessThan(exactAnswer!.cacheBytes / 2);
+});

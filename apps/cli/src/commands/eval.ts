@@ -1,0 +1,107 @@
+/** `kvquant eval <model>`: perplexity and KL divergence of caches. */
+
+import { Command } from "commander";
+import { evaluateCaches } from "@kvquant/eval";
+import type { EvaluationReport } from "@kvquant/eval";
+import type { LanguageModel } from "@kvquant/model";
+import { parseCacheChoices } from "../cache-choice.js";
+import { chooseCalibration } from "../calibration.js";
+import { createContext } from "../context.js";
+import { formatChange, formatOptional, formatShare, formatSmall } from "../format.js";
+import type { Io } from "../io.js";
+import { openCaches } from "../open-caches.js";
+import { referenceFolder } from "../reference-folder.js";
+import { addCalibrationOptions, addModelOptions, integerFrom, integersFrom } from "../options.js";
+import type { CalibrationOptions, ModelOptions } from "../options.js";
+import { formatTable } from "../table.js";
+import type { Column } from "../table.js";
+import { readTokens } from "../text-source.js";
+import { withModel } from "../with-model.js";
+
+interface EvalOptions extends ModelOptions, CalibrationOptions {
+  readonly caches: string;
+  readonly data?: string;
+  readonly calibrationData?: string;
+  readonly context: number;
+  readonly windows?: number;
+  readonly tail: readonly number[];
+}
+
+const defaultWindows = 8;
+
+export function evalCommand(io: Io): Command {
+  const command = new Command("eval")
+    .description("Measures perplexity, and KL divergence to the fp16 cache of the same engine, over windows of a text.")
+    .argument("<model>", "name or path of a model")
+    .option("--caches <list>", "fp16, presets and .kvq files, divided by commas", "fp16,nuq4-1%,nuq3-1%,nuq2-1%,kvq3")
+    .option("--data <file>", "text to score (default: what calibration leaves of the text that ships for the model)")
+    .option("--context <tokens>", "tokens of a window", integerFrom(2), 2048)
+    .option("--windows <count>", "windows (default: 8, or what the text has)", integerFrom(1))
+    .option("--tail <tokens>", "newest tokens a query sees exact; 0: all are compressed; several, divided by commas, give rows for each", integersFrom(0), [64])
+    .option("--calibration-data <file>", "text for presets that have no calibration yet");
+  return addModelOptions(addCalibrationOptions(command)).action((name: string, options: EvalOptions) => runEval(name, options, io));
+}
+
+async function runEval(name: string, options: EvalOptions, io: Io): Promise<void> {
+  const choices = parseCacheChoices(options.caches);
+  const context = createContext(io, options);
+  await withModel(name, { ...options, context }, async (model) => {
+    const tokens = await readScoredTokens(model, options);
+    const caches = await openCaches(model, choices, { ...options, data: options.calibrationData, dataOption: "--calibration-data", context });
+    const report = await context.progress.run(`evaluating ${caches.length} caches`, (update) =>
+      evaluateCaches(model, {
+        caches,
+        tokens,
+        context: options.context,
+        windows: options.windows ?? defaultWindows,
+        tails: options.tail,
+        referenceFolder: referenceFolder(),
+        signal: context.signal,
+        onNotice: (message) => context.progress.note(message),
+        onProgress: ({ done, total, stage, cache, window, windows }) => update(done / total, `${stage} ${cache}, window ${window} of ${windows}`),
+      }),
+    );
+    const { windows } = report.protocol;
+    if (options.windows !== undefined && windows < options.windows) context.progress.note(`the text fills ${windows} windows of ${options.context}, not ${options.windows}`);
+    context.print(formatReport(report));
+    context.printJson(report);
+  });
+}
+
+/** The tokens to score; of the shipped text, which calibration reads too, those that calibration leaves. */
+async function readScoredTokens(model: LanguageModel, options: EvalOptions): Promise<Int32Array> {
+  const tokens = await readTokens(model, options.data, "--data");
+  if (options.data !== undefined) return tokens;
+  const { data, sequences, length } = await chooseCalibration(model, { ...options, data: options.calibrationData, dataOption: "--calibration-data" });
+  return data === undefined ? tokens.subarray(sequences * length) : tokens;
+}
+
+const columns: readonly Column[] = [
+  { title: "cache", align: "left" },
+  ...["tail", "bits/value", "keys", "values", "bytes/token", "perplexity", "change", "+-", "KL mean", "+-", "KL median", "KL 99.9%", "top-1", "tokens", "s/window"].map(
+    (title) => ({ title, align: "right" }) as const,
+  ),
+];
+
+function formatReport(report: EvaluationReport): string {
+  const { context, windows } = report.protocol;
+  const cells = report.rows.map((row) => [
+    row.cache,
+    String(row.tail),
+    formatOptional(row.bitsPerValue, (bits) => bits.toFixed(2)),
+    formatOptional(row.keyBits, (bits) => bits.toFixed(2)),
+    formatOptional(row.valueBits, (bits) => bits.toFixed(2)),
+    row.cacheBytesPerToken.toFixed(0),
+    row.perplexity.toFixed(3),
+    formatChange(row.deltaPerplexity),
+    formatOptional(row.deltaPerplexityError, (error) => error.toFixed(3)),
+    formatSmall(row.kldMean),
+    formatOptional(row.kldError, formatSmall),
+    formatSmall(row.kldMedian),
+    formatSmall(row.kld999),
+    formatShare(row.top1),
+    String(row.tokensScored),
+    row.secondsPerWindow.toFixed(1),
+  ]);
+  return `${report.model} on ${report.engine}, ${windows} x ${context} tokens, divergence from the fp16 cache of the same engine\n\n${formatTable(columns, cells)}`;
+}

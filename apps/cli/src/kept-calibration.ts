@@ -1,0 +1,45 @@
+/** Remembers how each model was calibrated, so that a preset by its name alone finds the calibration that exists. */
+
+import { existsSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { cacheFolder, writeFileAtomically } from "@kvquant/model";
+import type { LanguageModel } from "@kvquant/model";
+import type { Sensitivity } from "@kvquant/quant";
+
+/** Settings of a calibration; the statistics themselves are kept by @kvquant/eval under these settings. */
+export interface CalibrationSettings {
+  /** Absolute path of the text; undefined for the text that ships for the model. */
+  readonly data?: string | undefined;
+  readonly sequences: number;
+  readonly length: number;
+  readonly sensitivity: Sensitivity;
+}
+
+/** Where statistics are kept. */
+export function calibrationFolder(): string {
+  return join(cacheFolder(), "calibrations");
+}
+
+/** The settings last kept for the model; undefined when there are none that can still be used. */
+export async function readKeptCalibration(model: LanguageModel): Promise<CalibrationSettings | undefined> {
+  const path = settingsPath(model);
+  if (!existsSync(path)) return undefined;
+  let settings;
+  try {
+    settings = JSON.parse(await readFile(path, "utf8")) as CalibrationSettings;
+  } catch {
+    return undefined; // A file that cannot be read is as good as none: the model is calibrated again.
+  }
+  return settings.data !== undefined && !existsSync(settings.data) ? undefined : settings;
+}
+
+/** Keeps the settings of a calibration that was made. */
+export async function writeKeptCalibration(model: LanguageModel, settings: CalibrationSettings): Promise<void> {
+  await mkdir(calibrationFolder(), { recursive: true });
+  await writeFileAtomically(settingsPath(model), Buffer.from(`${JSON.stringify(settings, undefined, 2)}\n`));
+}
+
+function settingsPath(model: LanguageModel): string {
+  return join(calibrationFolder(), `${model.fingerprint.replaceAll(/[^\w-]+/g, "-")}.settings.json`);
+}

@@ -1,0 +1,66 @@
+/** Turns names of caches into artifacts: reads files, and fits presets to the model's calibration. */
+
+import { readFile } from "node:fs/promises";
+import { makeArtifact } from "@kvquant/eval";
+import type { Calibration } from "@kvquant/eval";
+import type { LanguageModel } from "@kvquant/model";
+import { decodeArtifact } from "@kvquant/quant";
+import type { KvqArtifact } from "@kvquant/quant";
+import { KvquantError } from "@kvquant/spec";
+import type { CacheChoice } from "./cache-choice.js";
+import { calibrate } from "./calibration.js";
+import type { CalibrateOptions } from "./calibration.js";
+import type { Context } from "./context.js";
+import { describeReadError } from "./describe-read-error.js";
+
+/** A cache ready to be made. */
+export interface NamedCache {
+  readonly name: string;
+  readonly artifact: KvqArtifact | "fp16";
+}
+
+/** Artifacts of all choices in order; presets share one calibration, which is made when the model has none. */
+export async function openCaches(model: LanguageModel, choices: readonly CacheChoice[], options: CalibrateOptions): Promise<NamedCache[]> {
+  const presets = choices.filter((choice) => choice.kind === "preset").map((choice) => choice.name);
+  const fitted = presets.length === 0 ? [] : await fitPresets(model, presets, options);
+  const caches: NamedCache[] = [];
+  for (const { kind, name } of choices) {
+    if (kind === "fp16") caches.push({ name, artifact: "fp16" });
+    else if (kind === "file") caches.push({ name, artifact: await readArtifact(name) });
+    else caches.push(fitted[presets.indexOf(name)]!);
+  }
+  return caches;
+}
+
+async function fitPresets(model: LanguageModel, presets: readonly string[], options: CalibrateOptions): Promise<NamedCache[]> {
+  const { progress } = options.context;
+  progress.note(`${presets.join(", ")}: no artifact given, so fitted to the calibration of ${model.name}`);
+  const calibration = await calibrate(model, options);
+  const fitted: NamedCache[] = [];
+  for (const name of presets) fitted.push({ name, artifact: await fitPreset(model, name, { calibration, context: options.context }) });
+  return fitted;
+}
+
+/**
+ * Fits one preset and shows that it does.
+ * @throws UNSUPPORTED when the calibration lacks what the preset needs; CANCELLED
+ */
+export function fitPreset(model: LanguageModel, name: string, options: { readonly calibration: Calibration; readonly context: Context }): Promise<KvqArtifact> {
+  const { context, calibration } = options;
+  if (context.signal.aborted) throw new KvquantError("CANCELLED", `fitting ${name}: interrupted`);
+  return context.progress.run(`fitting ${name}`, async () => makeArtifact(model, name, calibration));
+}
+
+/**
+ * Reads a `.kvq` file.
+ * @throws IO_ERROR when it cannot be read, CORRUPT_DATA when it is not whole
+ */
+export async function readArtifact(path: string): Promise<KvqArtifact> {
+  let bytes;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    throw new KvquantError("IO_ERROR", `artifact: expected a readable .kvq file, got ${describeReadError(error)} for ${path}; check the path, or make one with kvquant calibrate`, { cause: error });
+  }
+  return decodeArtifact(bytes);
+}

@@ -1,0 +1,84 @@
+/** Options that several commands share, and the parsers of their values. */
+
+import { InvalidArgumentError, Option } from "commander";
+import type { Command } from "commander";
+import type { Sensitivity } from "@kvquant/quant";
+
+/** What every command takes. */
+export interface CommonOptions {
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+/** What every command that loads a model takes. */
+export interface ModelOptions extends CommonOptions {
+  readonly offline?: boolean;
+  readonly threads?: number;
+}
+
+/** What every command that may have to calibrate takes; undefined: as kept for the model, or the default. */
+export interface CalibrationOptions {
+  readonly sinks?: number;
+  readonly sequences?: number;
+  readonly length?: number;
+  readonly sensitivity?: Sensitivity;
+}
+
+/** Adds `--json` and `--quiet`. */
+export function addCommonOptions(command: Command): Command {
+  return command
+    .option("--json", "print one JSON document on standard output")
+    .option("-q, --quiet", "no progress on standard error");
+}
+
+/** Adds {@link ModelOptions}. */
+export function addModelOptions(command: Command): Command {
+  return addCommonOptions(command)
+    .option("--offline", "use files already on this machine only")
+    .option("--threads <count>", "threads of the engine (default: all processors)", integerFrom(1));
+}
+
+/** Adds {@link CalibrationOptions}; without any of them the calibration kept for the model is used. */
+export function addCalibrationOptions(command: Command): Command {
+  return command
+    .option("--sinks <count>", "first tokens kept exact (default: 1)", integerFrom(0))
+    .option("--sequences <count>", "calibration windows (default: 4, or what the text has)", integerFrom(1))
+    .option("--length <tokens>", "tokens of a calibration window (default: 2048, or the model's context)", integerFrom(2))
+    .addOption(new Option("--sensitivity <kind>", "what weighs the fit: gradients, attention or nothing (default: fisher)").choices(["fisher", "attention", "none"]));
+}
+
+/** A parser of lists of integers of at least `minimum`, divided by commas. */
+export function integersFrom(minimum: number): (text: string) => number[] {
+  const parse = integerFrom(minimum);
+  return (text) => text.split(",").map(parse);
+}
+
+/** A parser of integers of at least `minimum`. */
+export function integerFrom(minimum: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < minimum) throw new InvalidArgumentError(`Expected an integer of at least ${minimum}.`);
+    return value;
+  };
+}
+
+/** Bounds of a number; `above` and `below` exclude their own value. */
+export interface NumberBounds {
+  readonly minimum?: number;
+  readonly above?: number;
+  readonly maximum?: number;
+  readonly below?: number;
+}
+
+/** A parser of finite numbers within bounds. */
+export function numberWithin(bounds: NumberBounds): (text: string) => number {
+  const { minimum = -Infinity, above = -Infinity, maximum = Infinity, below = Infinity } = bounds;
+  const words = { minimum: "of at least", above: "above", maximum: "at most", below: "below" };
+  const expected = Object.entries(bounds).map(([name, value]) => `${words[name as keyof NumberBounds]} ${value}`);
+  return (text) => {
+    const value = Number(text);
+    const fits = text.trim() !== "" && Number.isFinite(value) && value >= minimum && value > above && value <= maximum && value < below;
+    if (!fits) throw new InvalidArgumentError(`Expected a number ${expected.join(" and ")}.`);
+    return value;
+  };
+}

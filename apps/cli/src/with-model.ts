@@ -1,0 +1,43 @@
+/** Loads a model for one command and frees it afterwards. */
+
+import { loadModel } from "@kvquant/model";
+import type { LanguageModel, ResolveOptions, ResolveProgress } from "@kvquant/model";
+import type { Context } from "./context.js";
+import { formatBytes } from "./format.js";
+import type { ModelOptions } from "./options.js";
+import type { UpdateProgress } from "./progress.js";
+
+/** Loads `name`, runs `work` and disposes the model, whatever happens. */
+export async function withModel<Result>(
+  name: string,
+  options: ModelOptions & { readonly context: Context },
+  work: (model: LanguageModel) => Promise<Result>,
+): Promise<Result> {
+  const { context } = options;
+  const model = await context.progress.run(
+    `loading ${name}`,
+    (update) => loadModel(name, { ...resolveOptions(options, update), threads: options.threads }),
+    describeModel,
+  );
+  try {
+    return await work(model);
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** Options of finding a model, with its steps shown. */
+export function resolveOptions(options: ModelOptions & { readonly context: Context }, update: UpdateProgress): ResolveOptions {
+  return { offline: options.offline === true, signal: options.context.signal, onProgress: (step) => showProgress(step, update) };
+}
+
+/** Totals of this many bytes and more are shown as bytes. */
+const countedBytes = 100_000;
+
+function showProgress({ stage, done, total }: ResolveProgress, update: UpdateProgress): void {
+  update(total === 0 ? 0 : done / total, total < countedBytes ? stage : `${stage}, ${formatBytes(done)} of ${formatBytes(total)}`);
+}
+
+function describeModel({ config, engine }: LanguageModel): string {
+  return `${config.architecture}, ${config.layers} layers, ${config.kvHeads} KV heads of ${config.headDim}, context ${config.contextLength}, engine ${engine}`;
+}
