@@ -12,7 +12,7 @@ import { checkContext } from "./check-context.js";
 import { CalibrationPasses } from "./engine/calibration-passes.js";
 import type { LayerAttention, LayerGradients, PassOptions } from "./engine/calibration-passes.js";
 import type { ForwardOptions } from "./engine/engine.js";
-import { ReferenceEngine } from "./engine/reference-engine.js";
+import type { ReferenceEngine } from "./engine/reference-engine.js";
 import type { ModelFile } from "./files/model-file.js";
 import type { Tokenizer } from "./tokenizer/tokenizer.js";
 

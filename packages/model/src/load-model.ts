@@ -5,7 +5,7 @@ import { LanguageModel } from "./language-model.js";
 import { openModelFile } from "./files/open-model-file.js";
 import { resolveModel } from "./resolve/resolve-model.js";
 import type { ResolveOptions } from "./resolve/resolve-options.js";
-import { createTokenizer } from "./tokenizer/tokenizer.js";
+import { createTokenizer } from "./tokenizer/create-tokenizer.js";
 
 /** Options of {@link loadModel}. */
 export interface LoadModelOptions extends ResolveOptions {

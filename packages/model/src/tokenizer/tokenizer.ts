@@ -1,10 +1,4 @@
-/** What the packages need of a tokenizer, and the factory. */
-
-import type { TokenizerSource } from "./tokenizer-source.js";
-import { createTokenizerFromData } from "./create-tokenizer-from-data.js";
-import { tokenizerDataFromGguf } from "./tokenizer-data-from-gguf.js";
-import { tokenizerDataFromHuggingFace } from "./tokenizer-data-from-huggingface.js";
-import { KvquantError } from "@kvquant/spec";
+/** What the packages need of a tokenizer. */
 
 /** Text to token ids and back. */
 export interface Tokenizer {
@@ -45,20 +39,4 @@ export interface StreamDecoder {
   push(id: number): string;
   /** Text of bytes still waiting, as U+FFFD. */
   end(): string;
-}
-
-/**
- * Rebuilds the tokenizer a model file carries.
- * @throws UNSUPPORTED for a tokenizer model or pre-tokenizer that is not known, or a file without a tokenizer
- * @throws CORRUPT_DATA when the data makes no sense
- */
-export function createTokenizer(source: TokenizerSource): Tokenizer {
-  switch (source.kind) {
-    case "gguf":
-      return createTokenizerFromData(tokenizerDataFromGguf(source.metadata));
-    case "huggingface":
-      return createTokenizerFromData(tokenizerDataFromHuggingFace(source));
-    case "none":
-      throw new KvquantError("UNSUPPORTED", `createTokenizer: expected a model with a tokenizer, got none (${source.reason})`);
-  }
 }

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { openModelFile } from "../files/open-model-file.js";
 import { applyChatTemplate } from "./chat-template.js";
-import { createTokenizer } from "./tokenizer.js";
+import { createTokenizer } from "./create-tokenizer.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 interface Golden {
