@@ -16,7 +16,7 @@ export async function withModel<Result>(
   const { context } = options;
   const model = await context.progress.run(
     `loading ${name}`,
-    (update) => loadModel(name, { ...resolveOptions(options, update), threads: options.threads }),
+    (update) => loadModel(name, { ...resolveOptions(options, update), threads: options.threads, onWarning: (message) => context.progress.note(message) }),
     describeModel,
   );
   try {

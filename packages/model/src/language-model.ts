@@ -38,16 +38,19 @@ export class LanguageModel implements AsyncDisposable {
   readonly tokenizer: Tokenizer;
   readonly #file: ModelFile;
   readonly #engine: ReferenceEngine;
+  readonly #onWarning: ((message: string) => void) | undefined;
   #passes: CalibrationPasses | undefined;
+  #warned = false;
   #disposed = false;
 
-  constructor(parts: { name: string; file: ModelFile; tokenizer: Tokenizer; engine: ReferenceEngine }) {
+  constructor(parts: { name: string; file: ModelFile; tokenizer: Tokenizer; engine: ReferenceEngine; onWarning?: ((message: string) => void) | undefined }) {
     this.name = parts.name;
     this.config = parts.file.config;
     this.fingerprint = parts.file.fingerprint;
     this.tokenizer = parts.tokenizer;
     this.#file = parts.file;
     this.#engine = parts.engine;
+    this.#onWarning = parts.onWarning;
   }
 
   /** The engine's id, such as `reference-fp32`. */
@@ -88,7 +91,7 @@ export class LanguageModel implements AsyncDisposable {
    */
   forward(tokens: ArrayLike<number>, cache: KvCache, options: ForwardOptions = {}): Promise<Float32Array> {
     this.#checkLive();
-    checkContext(this.config, cache.length + tokens.length);
+    this.#checkContext(cache.length + tokens.length);
     return this.#engine.forward(tokens, cache, options);
   }
 
@@ -109,7 +112,7 @@ export class LanguageModel implements AsyncDisposable {
    * Returns the summed loss in nats and the number of scored tokens.
    */
   async gradients(tokens: ArrayLike<number>, options: PassOptions<LayerGradients>): Promise<{ loss: number; scored: number }> {
-    checkContext(this.config, tokens.length);
+    this.#checkContext(tokens.length);
     return (await this.#calibrationPasses()).gradients(tokens, options);
   }
 
@@ -118,7 +121,7 @@ export class LanguageModel implements AsyncDisposable {
    * Returns the final normalised hidden states `[tokens, width]`.
    */
   async captureAttention(tokens: ArrayLike<number>, options: PassOptions<LayerAttention>): Promise<Float32Array> {
-    checkContext(this.config, tokens.length);
+    this.#checkContext(tokens.length);
     return (await this.#calibrationPasses()).captureAttention(tokens, options);
   }
 
@@ -138,6 +141,14 @@ export class LanguageModel implements AsyncDisposable {
     this.#checkLive();
     this.#passes ??= await CalibrationPasses.create(this.#engine);
     return this.#passes;
+  }
+
+  /** Warns once of a context longer than the model was trained for. */
+  #checkContext(length: number): void {
+    const warning = checkContext(this.config, length);
+    if (warning === undefined || this.#warned) return;
+    this.#warned = true;
+    this.#onWarning?.(warning);
   }
 
   #checkLive(): void {

@@ -11,6 +11,8 @@ import { createTokenizer } from "./tokenizer/create-tokenizer.js";
 export interface LoadModelOptions extends ResolveOptions {
   /** Threads of one product, default all processors. */
   readonly threads?: number | undefined;
+  /** Told in a sentence, once, when a context goes beyond what the model was trained for. */
+  readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 /**
@@ -26,7 +28,7 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
       threads: options.threads,
       onLayerLoaded: (done, total) => options.onProgress?.({ stage: "load", done, total }),
     });
-    return new LanguageModel({ name: resolved.name, file, tokenizer, engine });
+    return new LanguageModel({ name: resolved.name, file, tokenizer, engine, onWarning: options.onWarning });
   } catch (error) {
     file.close();
     throw error;
