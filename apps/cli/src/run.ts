@@ -1,5 +1,6 @@
 /** Runs one command line and gives back the exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted. */
 
+import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { KvquantError } from "@kvquant/spec";
 import { calibrateCommand } from "./commands/calibrate.js";
@@ -27,6 +28,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
 function createProgram(io: Io): Command {
   const program = new Command("kvquant")
     .description("Language models with a KV cache at 2 to 4 bits a value: download, calibrate, measure, generate.")
+    .version(packageVersion(), "--version", "show the version")
     .helpCommand("help [command]", "show the help of a command")
     .exitOverride()
     .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) })
@@ -37,8 +39,14 @@ function createProgram(io: Io): Command {
   return program;
 }
 
+/** Of this package's package.json, one level above both src and dist. */
+function packageVersion(): string {
+  const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+  return manifest.version;
+}
+
 function reportFailure(error: unknown, argv: readonly string[], io: Io): number {
-  if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help
+  if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help, --version
   const { code, message, exitCode } = describeFailure(error, io.signal.aborted);
   // Commander has written its own message and the hint to --help already.
   if (!(error instanceof CommanderError)) io.stderr.write(`error ${code}: ${message}\n`);
