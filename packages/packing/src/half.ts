@@ -11,6 +11,16 @@ const words = new Uint32Array(double.buffer);
 const HIGH = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? 1 : 0;
 const LOW = 1 - HIGH;
 
+const single = new Float32Array(1);
+const singleBits = new Uint32Array(single.buffer);
+/** binary32 patterns of 2^-14 and 2^16, between which halves are normal (or round to infinity). */
+const SMALLEST_NORMAL = 0x38800000;
+const TOO_LARGE = 0x47800000;
+/** The exponent biases' difference, 127 - 15, in a binary32 pattern. */
+const EXPONENT_SHIFT = 0x38000000;
+/** Values of all patterns, made when first needed. */
+let values: Float32Array | undefined;
+
 /** Per sign and exponent (the top 6 bits): value of one unit of the mantissa, and the hidden bit. */
 const unit = new Float64Array(64);
 const hidden = new Float64Array(64);
@@ -67,7 +77,18 @@ export function roundToHalf(x: number): number {
  */
 export function encodeHalf(values: Float32Array, out: Uint16Array = new Uint16Array(values.length)): Uint16Array {
   checkLength("encodeHalf: out", out, values.length);
-  for (let index = 0; index < values.length; index++) out[index] = halfFromFloat(values[index]!);
+  for (let index = 0; index < values.length; index++) {
+    single[0] = values[index]!;
+    const pattern = singleBits[0]!;
+    const magnitude = pattern & 0x7fffffff;
+    if (magnitude >= SMALLEST_NORMAL && magnitude < TOO_LARGE) {
+      // Half of the last kept bit, less one unless that bit is odd: ties go to even. A carry raises the exponent, up to infinity.
+      const rounded = magnitude + 0xfff + ((magnitude >>> 13) & 1);
+      out[index] = ((pattern >>> 16) & 0x8000) | ((rounded - EXPONENT_SHIFT) >>> 13);
+    } else {
+      out[index] = halfFromFloat(single[0]);
+    }
+  }
   return out;
 }
 
@@ -77,6 +98,7 @@ export function encodeHalf(values: Float32Array, out: Uint16Array = new Uint16Ar
  */
 export function decodeHalf(bits: Uint16Array, out: Float32Array = new Float32Array(bits.length)): Float32Array {
   checkLength("decodeHalf: out", out, bits.length);
-  for (let index = 0; index < bits.length; index++) out[index] = floatFromHalf(bits[index]!);
+  values ??= Float32Array.from({ length: 65536 }, (_, pattern) => floatFromHalf(pattern));
+  for (let index = 0; index < bits.length; index++) out[index] = values[bits[index]!]!;
   return out;
 }

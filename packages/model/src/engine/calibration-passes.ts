@@ -3,6 +3,7 @@
 import { createRope } from "@kvquant/rope";
 import { check } from "@kvquant/spec";
 import type { Matrix } from "@kvquant/spec";
+import type { ModelConfig } from "../config/model-config.js";
 import { createActivations, forEachTile, tileOf } from "./dense-layers.js";
 import type { Activations } from "./dense-layers.js";
 import { ExactAttention } from "./exact-attention.js";
@@ -11,6 +12,7 @@ import { throwIfAborted } from "./reference-engine.js";
 import type { ReferenceEngine } from "./reference-engine.js";
 import { createSession, floatTensor } from "./session.js";
 import type { Session } from "./session.js";
+import type { LayerWeights } from "./weights.js";
 
 /** What one layer shows of a window, `[tokens, kvHeads * headDim]`; keys before RoPE. */
 export interface LayerGradients {
@@ -224,12 +226,7 @@ export class CalibrationPasses {
     const { config, weights } = this.#engine;
     const { width, headDim } = config;
     const rows = dResidual.length / width;
-    const { attentionNorm, projection, projectionBias, queryNorm, keyNorm } = weights.layers[layer]!.projection;
-    const parameters: Record<string, NonNullable<typeof projection>> = { attentionNorm: attentionNorm!, projection: projection! };
-    if (config.queryKeyNorm) {
-      Object.assign(parameters, { queryNorm, keyNorm });
-      if (config.attentionBias) Object.assign(parameters, { projectionBias });
-    }
+    const parameters = projectionGradientInputs(config, weights.layers[layer]!.projection);
     const dX = new Float32Array(rows * width);
     await forEachTile(rows, (start, count) =>
       this.#projectionGradient.run(
@@ -248,3 +245,8 @@ export class CalibrationPasses {
   }
 }
 
+/** The weights that the projection's gradient graph takes: biases only where head norms need the projected values again. */
+function projectionGradientInputs(config: ModelConfig, projection: LayerWeights["projection"]): LayerWeights["projection"] {
+  const recomputed = config.queryKeyNorm;
+  return Object.fromEntries(Object.entries(projection).filter(([name]) => !name.endsWith("Bias") || (recomputed && name !== "valueBias")));
+}

@@ -16,22 +16,24 @@ export function buildFeedForwardGradientGraph(config: ModelConfig): Uint8Array {
   const dY = graph.input("dY", ["rows", width]);
   const attentionOutput = graph.input("attentionOutput", [width, queries]);
   const norm = graph.input("feedForwardNorm", [width]);
-  const gateUp = graph.input("gateUp", [2 * feedForward, width]);
+  const gateWeight = graph.input("gate", [feedForward, width]);
+  const upWeight = graph.input("up", [feedForward, width]);
   const down = graph.input("down", [width, feedForward]);
 
-  const middle = graph.node("Add", [x, graph.product(attention, attentionOutput, { transposeB: true })]);
+  const middle = graph.node("Add", [x, graph.linear(attention, attentionOutput)]);
   const normed = addNorm(graph, middle, norm, config.normEpsilon);
-  const [gate, up] = graph.split(graph.product(normed.y, gateUp, { transposeB: true }), [feedForward, feedForward]);
-  const sigmoid = graph.node("Sigmoid", [gate!]);
-  const swish = graph.node("Mul", [gate!, sigmoid]);
+  const gate = graph.linear(normed.y, gateWeight);
+  const up = graph.linear(normed.y, upWeight);
+  const sigmoid = graph.node("Sigmoid", [gate]);
+  const swish = graph.node("Mul", [gate, sigmoid]);
 
   // d swish / d gate = sigmoid * (1 + gate * (1 - sigmoid)) = sigmoid + swish * (1 - sigmoid)
   const dActivation = graph.product(dY, down);
   const one = graph.floats([1]);
   const slope = graph.node("Add", [sigmoid, graph.node("Mul", [swish, graph.node("Sub", [one, sigmoid])])]);
-  const dGate = graph.node("Mul", [graph.node("Mul", [dActivation, up!]), slope]);
+  const dGate = graph.node("Mul", [graph.node("Mul", [dActivation, up]), slope]);
   const dUp = graph.node("Mul", [dActivation, swish]);
-  const dNormed = graph.product(graph.node("Concat", [dGate, dUp], { axis: -1n }), gateUp);
+  const dNormed = graph.node("Add", [graph.product(dGate, gateWeight), graph.product(dUp, upWeight)]);
   const dX = graph.node("Add", [dY, addNormGradient(graph, dNormed, normed, norm)]);
   graph.output(dX, "dX", ["rows", width]);
   graph.output(graph.product(dX, attentionOutput), "dAttention", ["rows", queries]);
@@ -50,16 +52,15 @@ export function buildProjectionGradientGraph(config: ModelConfig): Uint8Array {
   const dValue = graph.input("dValue", ["rows", keys]);
   const dResidual = graph.input("dResidual", ["rows", width]);
   const norm = graph.input("attentionNorm", [width]);
-  const projection = graph.input("projection", [queries + 2 * keys, width]);
+  const weights = { query: graph.input("query", [queries, width]), key: graph.input("key", [keys, width]), value: graph.input("value", [keys, width]) };
   const normed = addNorm(graph, x, norm, config.normEpsilon);
   if (config.queryKeyNorm) {
-    let joined = graph.product(normed.y, projection, { transposeB: true });
-    if (config.attentionBias) joined = graph.node("Add", [joined, graph.input("projectionBias", [queries + 2 * keys])]);
-    const [query, key] = graph.split(joined, [queries, keys, keys]);
-    dQuery = addHeadNormGradient(graph, config, { x: query!, dY: dQuery, norm: graph.input("queryNorm", [headDim]) });
-    dKey = addHeadNormGradient(graph, config, { x: key!, dY: dKey, norm: graph.input("keyNorm", [headDim]) });
+    const project = (name: "query" | "key", size: number) => graph.linear(normed.y, weights[name], config.attentionBias ? graph.input(`${name}Bias`, [size]) : undefined);
+    dQuery = addHeadNormGradient(graph, config, { x: project("query", queries), dY: dQuery, norm: graph.input("queryNorm", [headDim]) });
+    dKey = addHeadNormGradient(graph, config, { x: project("key", keys), dY: dKey, norm: graph.input("keyNorm", [headDim]) });
   }
-  const dNormed = graph.product(graph.node("Concat", [dQuery, dKey, dValue], { axis: -1n }), projection);
+  const products = [graph.product(dQuery, weights.query), graph.product(dKey, weights.key), graph.product(dValue, weights.value)];
+  const dNormed = graph.node("Sum", products);
   graph.output(graph.node("Add", [dResidual, addNormGradient(graph, dNormed, normed, norm)]), "dX", ["rows", width]);
   return graph.build();
 }

@@ -63,18 +63,23 @@ export class GraphBuilder {
 
   /** A node of the default domain with one output. */
   node(operator: string, inputs: readonly string[], attributes: Attributes = {}): string {
-    return this.#add(operator, inputs, attributes, "", 1)[0]!;
+    return this.#add(operator, inputs, attributes, "");
   }
 
-  /** Splits the last axis into parts of the given sizes. */
-  split(value: string, sizes: readonly number[]): string[] {
-    return this.#add("Split", [value, this.integers(sizes)], { axis: -1n }, "", sizes.length);
+  /** `x w'`, plus the bias if there is one, for a weight `[out, in]`. */
+  linear(x: string, weight: string, bias?: string): string {
+    return this.node("Gemm", bias === undefined ? [x, weight] : [x, weight, bias], { transB: 1n });
+  }
+
+  /** `x * sigmoid(x)`, in one pass. */
+  swish(x: string): string {
+    return this.#add("QuickGelu", [x], { alpha: 1 }, MICROSOFT);
   }
 
   /** `alpha * op(a) op(b)` where either operand may be transposed in its last two axes. */
   product(a: string, b: string, options: { transposeA?: boolean; transposeB?: boolean; alpha?: number } = {}): string {
     const attributes = { transA: options.transposeA ? 1n : 0n, transB: options.transposeB ? 1n : 0n, alpha: options.alpha ?? 1 };
-    return this.#add("FusedMatMul", [a, b], attributes, MICROSOFT, 1)[0]!;
+    return this.#add("FusedMatMul", [a, b], attributes, MICROSOFT);
   }
 
   /** The serialised model. */
@@ -93,10 +98,10 @@ export class GraphBuilder {
     return toBinary(ModelProtoSchema, create(ModelProtoSchema, { irVersion: 10n, producerName: "kvquant", opsetImport, graph }));
   }
 
-  #add(operator: string, inputs: readonly string[], attributes: Attributes, domain: string, outputs: number): string[] {
-    const names = Array.from({ length: outputs }, () => `${operator}_${this.#count++}`);
-    this.#nodes.push(nodeOf(operator, inputs, names, attributes, domain));
-    return names;
+  #add(operator: string, inputs: readonly string[], attributes: Attributes, domain: string): string {
+    const name = `${operator}_${this.#count++}`;
+    this.#nodes.push(nodeOf(operator, inputs, [name], attributes, domain));
+    return name;
   }
 
   #constant(dataType: number, dimensions: readonly number[], rawData: Uint8Array<ArrayBuffer>): string {

@@ -1,6 +1,7 @@
-/** A model's weights as tensors ready to be graph inputs: fp32, fused where one product serves several. */
+/** A model's weights as tensors ready to be graph inputs, in fp32. */
 
 import type { ModelConfig } from "../config/model-config.js";
+import type { LayerPart } from "../config/tensor-name.js";
 import type { ModelFile } from "../files/model-file.js";
 import { floatTensor } from "./session.js";
 import type { FloatTensor } from "./session.js";
@@ -36,39 +37,23 @@ export function readWeights(file: ModelFile, onLayer?: (done: number, total: num
 function readLayer(file: ModelFile, config: ModelConfig, layer: number): LayerWeights {
   const { width, feedForward, headDim } = config;
   const queries = config.queryHeads * headDim;
-  const joined = queries + 2 * config.kvHeads * headDim;
-  const projection: Record<string, FloatTensor> = {
-    attentionNorm: floatTensor(file.tensor(`layers.${layer}.attention_norm`), [width]),
-    projection: floatTensor(
-      concatenate([file.tensor(`layers.${layer}.query`), file.tensor(`layers.${layer}.key`), file.tensor(`layers.${layer}.value`)]),
-      [joined, width],
-    ),
-  };
-  if (config.attentionBias) {
-    const biases = [file.tensor(`layers.${layer}.query_bias`), file.tensor(`layers.${layer}.key_bias`), file.tensor(`layers.${layer}.value_bias`)];
-    projection["projectionBias"] = floatTensor(concatenate(biases), [joined]);
-  }
-  if (config.queryKeyNorm) {
-    projection["queryNorm"] = floatTensor(file.tensor(`layers.${layer}.query_norm`), [headDim]);
-    projection["keyNorm"] = floatTensor(file.tensor(`layers.${layer}.key_norm`), [headDim]);
-  }
+  const keys = config.kvHeads * headDim;
+  const read = (part: LayerPart, dimensions: readonly number[]) => floatTensor(file.tensor(`layers.${layer}.${part}`), dimensions);
   return {
-    projection,
+    projection: {
+      attentionNorm: read("attention_norm", [width]),
+      query: read("query", [queries, width]),
+      key: read("key", [keys, width]),
+      value: read("value", [keys, width]),
+      ...(config.attentionBias && { queryBias: read("query_bias", [queries]), keyBias: read("key_bias", [keys]), valueBias: read("value_bias", [keys]) }),
+      ...(config.queryKeyNorm && { queryNorm: read("query_norm", [headDim]), keyNorm: read("key_norm", [headDim]) }),
+    },
     feedForward: {
-      attentionOutput: floatTensor(file.tensor(`layers.${layer}.attention_output`), [width, queries]),
-      feedForwardNorm: floatTensor(file.tensor(`layers.${layer}.ffn_norm`), [width]),
-      gateUp: floatTensor(concatenate([file.tensor(`layers.${layer}.gate`), file.tensor(`layers.${layer}.up`)]), [2 * feedForward, width]),
-      down: floatTensor(file.tensor(`layers.${layer}.down`), [width, feedForward]),
+      attentionOutput: read("attention_output", [width, queries]),
+      feedForwardNorm: read("ffn_norm", [width]),
+      gate: read("gate", [feedForward, width]),
+      up: read("up", [feedForward, width]),
+      down: read("down", [width, feedForward]),
     },
   };
-}
-
-function concatenate(parts: readonly Float32Array[]): Float32Array {
-  const joined = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    joined.set(part, offset);
-    offset += part.length;
-  }
-  return joined;
 }

@@ -97,15 +97,18 @@ export function keyCodec(plan: KeyPlan): BlockCodec {
       checkOut(out, block.tokens, columns);
       const { levels } = plan.levels;
       const { codes } = scratch;
+      const { scale, zero } = scales;
+      const { data } = out;
       for (let head = 0; head < kvHeads; head++) {
         const section = sections.heads[head]!;
         packing.unpack(block.bytes.subarray(section.codes, section.codes + packing.byteLength), codes);
         rule.read(head, block.bytes.subarray(section.side, section.side + rule.sideBytes), scales);
         for (let token = 0; token < block.tokens; token++) {
           const to = token * columns + head * headDim;
+          const from = token * headDim;
           for (let code = 0; code < headDim; code++) {
             const channel = channels[code]!;
-            out.data[to + channel] = Math.fround(levels[codes[token * headDim + code]!]! * scales.scale[channel]!) + scales.zero[channel]!;
+            data[to + channel] = Math.fround(levels[codes[from + code]!]! * scale[channel]!) + zero[channel]!;
           }
         }
         addOutliers(section.outliers, out, head * headDim, channels);

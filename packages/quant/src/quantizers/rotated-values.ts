@@ -138,20 +138,22 @@ function rotatedCodec({ geometry, levels: open, packing, mean, deviation }: Rota
       const sections = parseBlock(layout, encoded);
       readTokenHalves(encoded.bytes, sections.tokenData, encoded.tokens, scales);
       checkOut(out, encoded.tokens, columns);
+      const { data } = out;
       for (let head = 0; head < kvHeads; head++) {
         const { codes: offset } = sections.heads[head]!;
         packing.unpack(encoded.bytes.subarray(offset, offset + packing.byteLength), codes);
         for (let token = 0; token < encoded.tokens; token++) {
           const scale = scales[token]!;
           const to = token * columns + head * headDim;
+          const from = token * headDim;
           for (let channel = 0; channel < headDim; channel++) {
             const column = head * headDim + channel;
-            const y = Math.fround(levels[codes[token * headDim + channel]!]! * scale);
-            out.data[to + channel] = Math.fround(y * deviation[column]!) + mean[column]!;
+            const y = Math.fround(levels[codes[from + channel]!]! * scale);
+            data[to + channel] = Math.fround(y * deviation[column]!) + mean[column]!;
           }
         }
       }
-      applyHadamard(out.data, block);
+      applyHadamard(data, block);
     },
   };
 }

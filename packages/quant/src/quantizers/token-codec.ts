@@ -94,6 +94,7 @@ export function tokenCodec(plan: TokenPlan): BlockCodec {
       readTokenHalves(block.bytes, sections.tokenData, block.tokens, scales);
       readTokenHalves(block.bytes, sections.tokenData + TOKEN_ARRAY_BYTES, block.tokens, zeros);
       checkOut(out, block.tokens, columns);
+      const { data } = out;
       for (let head = 0; head < kvHeads; head++) {
         const section = sections.heads[head]!;
         packing.unpack(block.bytes.subarray(section.codes, section.codes + packing.byteLength), codes);
@@ -101,7 +102,8 @@ export function tokenCodec(plan: TokenPlan): BlockCodec {
           const scale = scales[token]!;
           const zero = zeros[token]!;
           const to = token * columns + head * headDim;
-          for (let code = 0; code < headDim; code++) out.data[to + channels[code]!] = Math.fround(levels[codes[token * headDim + code]!]! * scale) + zero;
+          const from = token * headDim;
+          for (let code = 0; code < headDim; code++) data[to + channels[code]!] = Math.fround(levels[codes[from + code]!]! * scale) + zero;
         }
         addOutliers(section.outliers, out, head * headDim, channels);
       }
