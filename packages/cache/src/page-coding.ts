@@ -23,14 +23,17 @@ export interface CodingContext {
 export function encodePages(tokens: LayerTokens, count: number, plan: LayerPlan, context: CodingContext): CachePage[] {
   const cols = context.shape.kvHeads * context.shape.headDim;
   const pages: CachePage[] = [];
+  // One buffer a side for all pages: codecs borrow their input for the call.
+  const keyRows = new Float32Array(count === 0 ? 0 : PAGE_TOKENS * cols);
+  const valueRows = new Float32Array(keyRows.length);
   for (let index = 0; index < count; index++) {
     const first = index * PAGE_TOKENS;
     const rows = Math.min(PAGE_TOKENS, tokens.open.tokens - first);
     const start = tokens.openStart() + first;
-    const keys = new Float32Array(rows * cols);
+    const keys = keyRows.subarray(0, rows * cols);
     tokens.open.read("key", { first, count: rows }, keys);
     if (plan.keyFrame === "post-rope") rotateKeys(keys, start, rows, context);
-    const values = new Float32Array(rows * cols);
+    const values = valueRows.subarray(0, rows * cols);
     tokens.open.read("value", { first, count: rows }, values);
     const key = encodeSide("key", plan.key, { data: keys, rows, cols });
     const value = encodeSide("value", plan.value, { data: values, rows, cols });

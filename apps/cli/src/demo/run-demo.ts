@@ -55,7 +55,7 @@ const answeringCaches = ["fp16", "kvq3"];
 const windowTokens = 2048;
 const tailTokens = 64;
 const bytesAtTokens = 8192;
-const answerTokens = 48;
+const answerTokens = 32;
 
 /** Runs on the text that ships for the model: its first window calibrates, its second is scored. */
 export async function runDemo(
