@@ -38,6 +38,11 @@ export function addModelOptions(command: Command): Command {
     .option("--threads <count>", "threads of the engine (default: all processors)", integerFrom(1));
 }
 
+/** Adds `--jobs`, caches evaluated at once. */
+export function addJobsOption(command: Command, preset: number): Command {
+  return command.option("--jobs <count>", "caches evaluated side by side, each with a copy of the model in memory", integerFrom(1), preset);
+}
+
 /** Adds {@link CalibrationOptions}; without any of them the calibration kept for the model is used. */
 export function addCalibrationOptions(command: Command): Command {
   return command

@@ -21,7 +21,7 @@ it("the demo falls back to the embedded model aloud, and its rows order as their
   let stdout = "";
   let stderr = "";
   const io = { stdout: { write: (text: string) => (stdout += text) }, stderr: { write: (text: string) => (stderr += text) }, signal: new AbortController().signal };
-  expect(await run(["demo", "--offline", "--json"], io)).toBe(0);
+  expect(await run(["demo", "--offline", "--jobs", "1", "--json"], io)).toBe(0);
   expect(stderr).toContain("using the embedded model tiny instead");
 
   const report = JSON.parse(stdout) as DemoReport;

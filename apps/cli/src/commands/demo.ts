@@ -1,5 +1,6 @@
 /** `kvquant demo`: one table of what compressed caches save and cost, and two answers to compare. */
 
+import { availableParallelism } from "node:os";
 import { Command } from "commander";
 import { KvquantError } from "@kvquant/spec";
 import { createContext } from "../context.js";
@@ -9,12 +10,13 @@ import { runDemo } from "../demo/run-demo.js";
 import type { DemoReport } from "../demo/run-demo.js";
 import { formatSeconds } from "../format.js";
 import type { Io } from "../io.js";
-import { addModelOptions } from "../options.js";
+import { addJobsOption, addModelOptions } from "../options.js";
 import type { ModelOptions } from "../options.js";
 import { withModel } from "../with-model.js";
 
 interface DemoOptions extends ModelOptions {
   readonly model?: string;
+  readonly jobs: number;
 }
 
 const defaultModel = "smollm2";
@@ -24,7 +26,7 @@ export function demoCommand(io: Io): Command {
   const command = new Command("demo")
     .description("Calibrates a small model, prints what compressed caches save and cost, and lets two of them answer a question.")
     .option("--model <model>", `name or path of a model (default: ${defaultModel}, or ${embeddedModel} where nothing can be downloaded)`);
-  return addModelOptions(command).action((options: DemoOptions) => demo(options, io));
+  return addJobsOption(addModelOptions(command), Math.min(2, availableParallelism())).action((options: DemoOptions) => demo(options, io));
 }
 
 async function demo(options: DemoOptions, io: Io): Promise<void> {
@@ -38,7 +40,9 @@ async function demo(options: DemoOptions, io: Io): Promise<void> {
 
 /** Runs on the model asked for; the default gives way to the embedded one, aloud, where it cannot be had. */
 async function runOnModel(options: DemoOptions, context: Context): Promise<DemoReport> {
-  const run = (name: string) => withModel(name, { ...options, context }, (model) => runDemo(model, { context, onRows: (report) => context.print(formatDemoTable(report)) }));
+  const { jobs, threads = availableParallelism() } = options;
+  const onRows = (report: DemoReport): void => context.print(formatDemoTable(report));
+  const run = (name: string) => withModel(name, { ...options, context }, (model) => runDemo(model, { context, modelName: name, jobs, threads, onRows }));
   if (options.model !== undefined) return run(options.model);
   try {
     return await run(defaultModel);

@@ -1,7 +1,7 @@
 /** `kvquant eval <model>`: perplexity and KL divergence of caches. */
 
+import { availableParallelism } from "node:os";
 import { Command } from "commander";
-import { evaluateCaches } from "@kvquant/eval";
 import type { EvaluationReport } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
 import { parseCacheChoices } from "../cache-choice.js";
@@ -10,8 +10,9 @@ import { createContext } from "../context.js";
 import { formatChange, formatOptional, formatShare, formatSmall } from "../format.js";
 import type { Io } from "../io.js";
 import { openCaches } from "../open-caches.js";
+import { evaluateInWorkers } from "../parallel/evaluate-in-workers.js";
 import { referenceFolder } from "../reference-folder.js";
-import { addCalibrationOptions, addModelOptions, integerFrom, integersFrom } from "../options.js";
+import { addCalibrationOptions, addJobsOption, addModelOptions, integerFrom, integersFrom } from "../options.js";
 import type { CalibrationOptions, ModelOptions } from "../options.js";
 import { formatTable } from "../table.js";
 import type { Column } from "../table.js";
@@ -25,6 +26,7 @@ interface EvalOptions extends ModelOptions, CalibrationOptions {
   readonly context: number;
   readonly windows?: number;
   readonly tail: readonly number[];
+  readonly jobs: number;
 }
 
 const defaultWindows = 8;
@@ -39,7 +41,7 @@ export function evalCommand(io: Io): Command {
     .option("--windows <count>", "windows (default: 8, or what the text has)", integerFrom(1))
     .option("--tail <tokens>", "newest tokens a query sees exact; 0: all are compressed; several, divided by commas, give rows for each", integersFrom(0), [64])
     .option("--calibration-data <file>", "text for presets that have no calibration yet");
-  return addModelOptions(addCalibrationOptions(command)).action((name: string, options: EvalOptions) => runEval(name, options, io));
+  return addJobsOption(addModelOptions(addCalibrationOptions(command)), 1).action((name: string, options: EvalOptions) => runEval(name, options, io));
 }
 
 async function runEval(name: string, options: EvalOptions, io: Io): Promise<void> {
@@ -49,7 +51,10 @@ async function runEval(name: string, options: EvalOptions, io: Io): Promise<void
     const tokens = await readScoredTokens(model, options);
     const caches = await openCaches(model, choices, { ...options, data: options.calibrationData, dataOption: "--calibration-data", context });
     const report = await context.progress.run(`evaluating ${caches.length} caches`, (update) =>
-      evaluateCaches(model, {
+      evaluateInWorkers(model, {
+        jobs: options.jobs,
+        modelName: name,
+        threads: options.threads ?? availableParallelism(),
         caches,
         tokens,
         context: options.context,
@@ -58,7 +63,7 @@ async function runEval(name: string, options: EvalOptions, io: Io): Promise<void
         referenceFolder: referenceFolder(),
         signal: context.signal,
         onNotice: (message) => context.progress.note(message),
-        onProgress: ({ done, total, stage, cache, window, windows }) => update(done / total, `${stage} ${cache}, window ${window} of ${windows}`),
+        onShare: update,
       }),
     );
     const { windows } = report.protocol;

@@ -1,6 +1,5 @@
 /** The demo itself: calibrate, evaluate with and without a tail, answer with two caches. */
 
-import { evaluateCaches } from "@kvquant/eval";
 import type { EvaluationRow } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
 import { check } from "@kvquant/spec";
@@ -9,6 +8,7 @@ import type { Context } from "../context.js";
 import { formatBytes, formatSeconds } from "../format.js";
 import { openCaches } from "../open-caches.js";
 import type { NamedCache } from "../open-caches.js";
+import { evaluateInWorkers } from "../parallel/evaluate-in-workers.js";
 import { referenceFolder } from "../reference-folder.js";
 import { readTokens } from "../text-source.js";
 import { writeAnswer } from "../write-answer.js";
@@ -57,17 +57,28 @@ const tailTokens = 64;
 const bytesAtTokens = 8192;
 const answerTokens = 32;
 
+/** How the demo runs. */
+export interface DemoRunOptions {
+  readonly context: Context;
+  /** Name the model was loaded by. */
+  readonly modelName: string;
+  /** Caches evaluated side by side. */
+  readonly jobs: number;
+  readonly threads: number;
+  readonly onRows: (report: DemoReport) => void;
+}
+
 /** Runs on the text that ships for the model: its first window calibrates, its second is scored. */
 export async function runDemo(
   model: LanguageModel,
-  options: { readonly context: Context; readonly onRows: (report: DemoReport) => void },
+  options: DemoRunOptions,
 ): Promise<DemoReport> {
   const { context } = options;
   const length = Math.min(windowTokens, model.config.contextLength);
   const text = await readTokens(model, undefined, "--data");
   check(text.length >= 2 * length, "demo text", `two windows of ${length} tokens`, text.length);
   const caches = await openCaches(model, parseCacheChoices(cacheList), { sinks: 1, sequences: 1, length, sensitivity: "fisher", dataOption: "--data", context });
-  const evaluated = await evaluate(model, { caches, scored: text.subarray(length, 2 * length), context });
+  const evaluated = await evaluate(model, { ...options, caches, scored: text.subarray(length, 2 * length) });
   const rows = evaluated.filter((row) => row.tail === tailTokens).map((tail) => pairRows(tail, evaluated.find((row) => row.tail === 0 && row.cache === tail.cache)!));
   const prompt = createDemoPrompt(model, text.subarray(length));
   const report: DemoReport = { model: model.name, engine: model.engine, bytesAtTokens, context: length, rows, prompt: prompt.shown, answers: [] };
@@ -92,10 +103,13 @@ function pairRows(tail: EvaluationRow, noTail: EvaluationRow): DemoRow {
   return { cache: tail.cache, bitsPerValue: tail.bitsPerValue, cacheBytes: tail.cacheBytesAt?.bytes, tail, noTail };
 }
 
-async function evaluate(model: LanguageModel, options: { caches: readonly NamedCache[]; scored: Int32Array; context: Context }): Promise<readonly EvaluationRow[]> {
-  const { caches, scored, context } = options;
+async function evaluate(model: LanguageModel, options: DemoRunOptions & { caches: readonly NamedCache[]; scored: Int32Array }): Promise<readonly EvaluationRow[]> {
+  const { caches, scored, context, modelName, jobs, threads } = options;
   const { rows } = await context.progress.run(`evaluating ${caches.length} caches on ${scored.length} tokens, tail 0 and ${tailTokens}`, (update) =>
-    evaluateCaches(model, {
+    evaluateInWorkers(model, {
+      jobs,
+      modelName,
+      threads,
       caches,
       tokens: scored,
       context: scored.length,
@@ -105,7 +119,7 @@ async function evaluate(model: LanguageModel, options: { caches: readonly NamedC
       referenceFolder: referenceFolder(),
       signal: context.signal,
       onNotice: (message) => context.progress.note(message),
-      onProgress: ({ done, total, stage, cache, tail }) => update(done / total, `${stage} ${cache}${tail === undefined ? "" : `, tail ${tail}`}`),
+      onShare: update,
     }),
   );
   return rows;
