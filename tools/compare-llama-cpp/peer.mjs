@@ -2,6 +2,8 @@
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 
 const NEUTRAL = { temperature: 1, topK: 0, topP: 1, minP: 0 };
+/** Tokens whose whole distributions are held at once: each is a map of the vocabulary. */
+const CHUNK = 64;
 
 /** Opens a GGUF in llama.cpp with an f16 cache. */
 export async function openPeer(path, contextSize) {
@@ -13,23 +15,16 @@ export async function openPeer(path, contextSize) {
     /** Log-probabilities of the whole vocabulary after each token: an array of Float64Array. */
     async distributions(tokens, vocabulary) {
       await sequence.clearHistory();
-      const inputs = Array.from(tokens, (token) => [token, { generateNext: { logits: true, options: NEUTRAL } }]);
-      const outputs = await sequence.controlledEvaluate(inputs);
-      return outputs.map((output) => logSoftmax(output.next.logits, vocabulary));
+      return evaluateChunk(sequence, tokens, vocabulary);
     },
     /** Mean negative log-likelihood of each next token. */
-    async meanLoss(tokens) {
+    async meanLoss(tokens, vocabulary) {
       await sequence.clearHistory();
-      const inputs = Array.from(tokens, (token, index) => {
-        if (index + 1 === tokens.length) return token;
-        const filter = { tokens: [tokens[index + 1]], includeMax: true };
-        return [token, { generateNext: { logits: { filter }, totalLogitWeight: true, options: NEUTRAL } }];
-      });
-      const outputs = await sequence.controlledEvaluate(inputs);
       let loss = 0;
-      for (let index = 0; index + 1 < tokens.length; index++) {
-        const { logits, totalLogitWeight } = outputs[index].next;
-        loss += Math.max(...logits.values()) + Math.log(totalLogitWeight) - logits.get(tokens[index + 1]);
+      for (let start = 0; start + 1 < tokens.length; start += CHUNK) {
+        const chunk = tokens.slice(start, Math.min(start + CHUNK, tokens.length - 1));
+        const distributions = await evaluateChunk(sequence, chunk, vocabulary);
+        distributions.forEach((logProbabilities, index) => (loss -= logProbabilities[tokens[start + index + 1]]));
       }
       return loss / (tokens.length - 1);
     },
@@ -39,6 +34,13 @@ export async function openPeer(path, contextSize) {
       await llama.dispose();
     },
   };
+}
+
+/** Appends tokens to the sequence and returns the log-probabilities after each. */
+async function evaluateChunk(sequence, tokens, vocabulary) {
+  const inputs = Array.from(tokens, (token) => [token, { generateNext: { logits: true, options: NEUTRAL } }]);
+  const outputs = await sequence.controlledEvaluate(inputs);
+  return outputs.map((output) => logSoftmax(output.next.logits, vocabulary));
 }
 
 function logSoftmax(logits, vocabulary) {
