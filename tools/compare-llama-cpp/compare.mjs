@@ -77,7 +77,7 @@ async function comparePerplexity(path, data, context, windows) {
   let theirs = 0;
   for (let window = 0; window < windows; window++) {
     const part = tokens.slice(window * context, (window + 1) * context);
-    theirs += (await peer.meanLoss(part, vocabulary)) / windows;
+    theirs += (await peer.meanLoss(part)) / windows;
     const cache = model.createCache({ artifact: "fp16" });
     const hidden = await model.forward(part, cache);
     for (let start = 0; start + 1 < context; start += 128) {

@@ -2,8 +2,6 @@
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 
 const NEUTRAL = { temperature: 1, topK: 0, topP: 1, minP: 0 };
-/** Tokens whose whole distributions are held at once: each is a map of the vocabulary. */
-const CHUNK = 64;
 
 /** Opens a GGUF in llama.cpp with an f16 cache. */
 export async function openPeer(path, contextSize) {
@@ -15,17 +13,19 @@ export async function openPeer(path, contextSize) {
     /** Log-probabilities of the whole vocabulary after each token: an array of Float64Array. */
     async distributions(tokens, vocabulary) {
       await sequence.clearHistory();
-      return evaluateChunk(sequence, tokens, vocabulary);
+      const inputs = Array.from(tokens, (token) => [token, { generateNext: { logits: true, options: NEUTRAL } }]);
+      const outputs = await sequence.controlledEvaluate(inputs);
+      return outputs.map((output) => logSoftmax(output.next.logits, vocabulary));
     },
-    /** Mean negative log-likelihood of each next token. */
-    async meanLoss(tokens, vocabulary) {
+    /** Mean negative log-likelihood of each next token; a whole distribution a position would take seconds, so the sampled token's probability anchors it. */
+    async meanLoss(tokens) {
       await sequence.clearHistory();
-      let loss = 0;
-      for (let start = 0; start + 1 < tokens.length; start += CHUNK) {
-        const chunk = tokens.slice(start, Math.min(start + CHUNK, tokens.length - 1));
-        const distributions = await evaluateChunk(sequence, chunk, vocabulary);
-        distributions.forEach((logProbabilities, index) => (loss -= logProbabilities[tokens[start + index + 1]]));
-      }
+      const inputs = Array.from(tokens.slice(0, -1), (token, index) => {
+        const filter = { tokens: [tokens[index + 1]], includeSelected: true };
+        return [token, { generateNext: { token: true, confidence: true, logits: { filter }, options: NEUTRAL } }];
+      });
+      const outputs = await sequence.controlledEvaluate(inputs);
+      const loss = outputs.reduce((sum, { next: { token, confidence, logits } }, index) => sum - Math.log(confidence) - logits.get(tokens[index + 1]) + logits.get(token), 0);
       return loss / (tokens.length - 1);
     },
     async dispose() {
@@ -34,13 +34,6 @@ export async function openPeer(path, contextSize) {
       await llama.dispose();
     },
   };
-}
-
-/** Appends tokens to the sequence and returns the log-probabilities after each. */
-async function evaluateChunk(sequence, tokens, vocabulary) {
-  const inputs = Array.from(tokens, (token) => [token, { generateNext: { logits: true, options: NEUTRAL } }]);
-  const outputs = await sequence.controlledEvaluate(inputs);
-  return outputs.map((output) => logSoftmax(output.next.logits, vocabulary));
 }
 
 function logSoftmax(logits, vocabulary) {
