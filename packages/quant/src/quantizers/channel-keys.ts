@@ -5,15 +5,16 @@ import type { QuantizerArtifact } from "@kvquant/spec";
 import type { LayerStatistics } from "../calibration/layer-statistics.js";
 import { keyRange, normalisedKeys } from "../calibration/key-range.js";
 import type { ChannelRange } from "../calibration/key-range.js";
-import { artifactArray, corrupt } from "../corrupt.js";
-import { decodeGeometry, encodeGeometry } from "../geometry.js";
+import { artifactArray } from "../corrupt.js";
+import { encodeGeometry } from "../geometry.js";
 import { roundToHalves } from "../numeric/half-array.js";
 import type { Frame, Quantizer } from "../quantizer.js";
 import { feedbackArrays, openFeedbackArrays } from "./feedback-arrays.js";
-import { checkArtifactId, fitLevels, openLevels } from "./fitted-levels.js";
+import { fitLevels, openLevels } from "./fitted-levels.js";
 import type { LevelKind } from "./fitted-levels.js";
 import { checkCodeBits, headPacking } from "./head-packing.js";
 import type { CodeBits } from "./head-packing.js";
+import { openArtifactLayout } from "./open-artifact-layout.js";
 import { keyCodec } from "./key-codec.js";
 import type { ScaleRule } from "./key-codec.js";
 
@@ -78,11 +79,7 @@ export function channelKeys(options: ChannelKeysOptions): Quantizer {
     frame,
     fit,
     open(artifact) {
-      const width = checkArtifactId(artifact, id);
-      const geometry = decodeGeometry(artifact);
-      const columns = geometry.kvHeads * geometry.headDim;
-      const packing = headPacking("key", width, geometry.headDim);
-      if (artifact.packing !== packing.id) throw corrupt(`artifact ${id}: packing`, packing.id, artifact.packing);
+      const { geometry, columns, packing } = openArtifactLayout(artifact, id, "key");
       return keyCodec({
         geometry,
         levels: openLevels(artifact),

@@ -5,7 +5,7 @@ import type { WeightedHistogram } from "@kvquant/codebook";
 import { KvquantError } from "@kvquant/spec";
 import type { QuantizerArtifact } from "@kvquant/spec";
 import type { NormalisedHistogram } from "../calibration/layer-statistics.js";
-import { artifactArray, corrupt } from "../corrupt.js";
+import { artifactArray } from "../corrupt.js";
 import { prepareSearch } from "../numeric/level-search.js";
 import type { LevelSearch } from "../numeric/level-search.js";
 import type { CodeBits } from "./head-packing.js";
@@ -45,14 +45,6 @@ export function fitLevels(kind: LevelKind, bits: CodeBits, options: { histogram?
 export function openLevels(artifact: QuantizerArtifact): OpenLevels {
   const levels = artifactArray(artifact, "levels", 2 ** artifact.bits);
   return { levels, ...prepareSearch(artifactArray(artifact, "midpoints", levels.length - 1)) };
-}
-
-/** Throws CORRUPT_DATA unless the artifact has this id and a code width that pages know. */
-export function checkArtifactId(artifact: QuantizerArtifact, id: string): CodeBits {
-  if (artifact.id !== id) throw corrupt("artifact", `one of ${id}`, artifact.id);
-  const { bits } = artifact;
-  if (bits !== 2 && bits !== 3 && bits !== 4 && bits !== 5) throw corrupt(`artifact ${id}: bits`, "2, 3, 4 or 5", bits);
-  return bits;
 }
 
 /** The UNSUPPORTED error for statistics that lack what a quantizer's options need. */

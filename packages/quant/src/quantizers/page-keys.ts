@@ -5,15 +5,16 @@ import type { QuantizerArtifact } from "@kvquant/spec";
 import type { LayerStatistics } from "../calibration/layer-statistics.js";
 import { keyRange } from "../calibration/key-range.js";
 import { artifactArray, corrupt } from "../corrupt.js";
-import { channelOfCode, decodeGeometry, encodeGeometry } from "../geometry.js";
+import { channelOfCode, encodeGeometry } from "../geometry.js";
 import type { Geometry } from "../geometry.js";
 import type { Quantizer } from "../quantizer.js";
 import { halfScale, halfZero } from "./channel-keys.js";
 import { feedbackArrays, openFeedbackArrays } from "./feedback-arrays.js";
-import { checkArtifactId, fitLevels, openLevels } from "./fitted-levels.js";
+import { fitLevels, openLevels } from "./fitted-levels.js";
 import type { LevelKind } from "./fitted-levels.js";
 import { checkCodeBits, headPacking } from "./head-packing.js";
 import type { CodeBits } from "./head-packing.js";
+import { openArtifactLayout } from "./open-artifact-layout.js";
 import { keyCodec } from "./key-codec.js";
 import type { ScaleRule } from "./key-codec.js";
 import { HIGHEST_EXPONENT, LOWEST_EXPONENT, powerOfExponent, roundedExponent } from "./page-scale.js";
@@ -70,11 +71,7 @@ export function pageKeys(options: PageKeysOptions): Quantizer {
     frame: "pre-rope",
     fit,
     open(artifact) {
-      const width = checkArtifactId(artifact, id);
-      const geometry = decodeGeometry(artifact);
-      const columns = geometry.kvHeads * geometry.headDim;
-      const packing = headPacking("key", width, geometry.headDim);
-      if (artifact.packing !== packing.id) throw corrupt(`artifact ${id}: packing`, packing.id, artifact.packing);
+      const { geometry, columns, packing } = openArtifactLayout(artifact, id, "key");
       const scale = artifactArray(artifact, "scale", columns);
       if (!scale.every((value) => value >= SMALLEST_SCALE)) throw corrupt(`artifact ${id}: scale`, "numbers of at least 2^-14", Math.min(...scale));
       return keyCodec({

@@ -6,16 +6,17 @@ import { PAGE_TOKENS } from "@kvquant/spec";
 import type { BlockCodec, EncodedBlock, Matrix, QuantizerArtifact } from "@kvquant/spec";
 import type { LayerStatistics } from "../calibration/layer-statistics.js";
 import { artifactArray, corrupt } from "../corrupt.js";
-import { decodeGeometry, encodeGeometry } from "../geometry.js";
+import { encodeGeometry } from "../geometry.js";
 import type { Geometry } from "../geometry.js";
 import { applyHadamard, hadamardBlock } from "../numeric/hadamard.js";
 import { finiteHalfBits, roundToHalves } from "../numeric/half-array.js";
 import { findCodes } from "../numeric/level-search.js";
 import type { Quantizer } from "../quantizer.js";
-import { checkArtifactId, openLevels } from "./fitted-levels.js";
+import { openLevels } from "./fitted-levels.js";
 import type { OpenLevels } from "./fitted-levels.js";
 import { checkCodeBits, headPacking } from "./head-packing.js";
 import type { CodeBits, HeadPacking } from "./head-packing.js";
+import { openArtifactLayout } from "./open-artifact-layout.js";
 import { checkOut, checkPage, inverseOf } from "./key-codec.js";
 import { blockWriter, parseBlock } from "./page-layout.js";
 import type { PageLayout } from "./page-layout.js";
@@ -61,11 +62,7 @@ export function rotatedValues(options: { readonly bits: CodeBits }): Quantizer {
     frame: "pre-rope",
     fit,
     open(artifact) {
-      const width = checkArtifactId(artifact, id);
-      const geometry = decodeGeometry(artifact);
-      const columns = geometry.kvHeads * geometry.headDim;
-      const packing = headPacking("value", width, geometry.headDim);
-      if (artifact.packing !== packing.id) throw corrupt(`artifact ${id}: packing`, packing.id, artifact.packing);
+      const { geometry, columns, packing } = openArtifactLayout(artifact, id, "value");
       const deviation = artifactArray(artifact, "deviation", columns);
       if (!deviation.every((value) => value >= SMALLEST_DEVIATION)) throw corrupt(`artifact ${id}: deviation`, "numbers of at least 2^-14", Math.min(...deviation));
       return rotatedCodec({ geometry, levels: openLevels(artifact), packing, mean: artifactArray(artifact, "mean", columns), deviation });

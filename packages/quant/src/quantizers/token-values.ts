@@ -5,12 +5,13 @@ import type { QuantizerArtifact, Side } from "@kvquant/spec";
 import type { LayerStatistics, NormalisedHistogram } from "../calibration/layer-statistics.js";
 import { outlierCount } from "../calibration/value-accumulator.js";
 import { artifactArray, corrupt } from "../corrupt.js";
-import { channelOfCode, decodeGeometry, encodeGeometry } from "../geometry.js";
+import { channelOfCode, encodeGeometry } from "../geometry.js";
 import type { Quantizer } from "../quantizer.js";
-import { checkArtifactId, fitLevels, openLevels } from "./fitted-levels.js";
+import { fitLevels, openLevels } from "./fitted-levels.js";
 import type { LevelKind } from "./fitted-levels.js";
 import { checkCodeBits, headPacking } from "./head-packing.js";
 import type { CodeBits } from "./head-packing.js";
+import { openArtifactLayout } from "./open-artifact-layout.js";
 import { tokenCodec } from "./token-codec.js";
 
 /** Options of `tokenValues`. */
@@ -63,10 +64,7 @@ export function tokenValues(options: TokenValuesOptions): Quantizer {
     frame: side === "key" ? "post-rope" : "pre-rope",
     fit,
     open(artifact) {
-      const width = checkArtifactId(artifact, id);
-      const geometry = decodeGeometry(artifact);
-      const packing = headPacking(side, width, geometry.headDim);
-      if (artifact.packing !== packing.id) throw corrupt(`artifact ${id}: packing`, packing.id, artifact.packing);
+      const { geometry, packing } = openArtifactLayout(artifact, id, side);
       const [count] = artifactArray(artifact, "outliers", 1);
       if (!Number.isInteger(count) || count! < 0 || count! >= geometry.kvHeads * geometry.headDim) throw corrupt(`artifact ${id}: outliers`, `0 to ${geometry.kvHeads * geometry.headDim - 1}`, count);
       const channels = side === "key" ? channelOfCode(geometry) : Uint16Array.from({ length: geometry.headDim }, (_, channel) => channel);
