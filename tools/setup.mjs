@@ -1,6 +1,7 @@
 // Installs and builds the workspace when something changed since the last time, and otherwise returns at once.
-// Needs Node 20+, git, a C++ compiler and Python 3; pnpm is fetched by npx at the version package.json pins.
-import { spawn } from "node:child_process";
+// Needs Node 20+, git and Python 3; pnpm is fetched by npx at the version package.json pins. The native addon needs a C++20 compiler and make, which are installed where that is
+// possible; without them everything else works, on the reference engine.
+import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -45,15 +46,17 @@ export async function setUp(options = {}) {
     if (install) {
       rmSync(stampFile, { force: true });
       await runStep("installing packages", [...pnpmCommand(), "install", "--frozen-lockfile"], write);
-      writeStamp({ install: wanted.install });
+      writeStamp({ install: wanted.install, ...(stamp.addon === undefined ? {} : { addon: stamp.addon }) });
     }
+    const addon = stamp.addon !== wanted.addon || !hasAddon();
+    const failed = addon ? await buildAddon(write) : undefined;
     if (build) {
       await runStep("building", [...pnpmCommand(), "exec", "turbo", "run", "build", "--output-logs=errors-only", "--no-daemon", "--concurrency=2"], write);
       const missing = missingOutputs();
       if (missing.length > 0) throw new Error(`setup: the build left no ${missing.join(", ")}`);
-      writeStamp(wanted);
     }
-    return result(install, build);
+    writeStamp({ ...wanted, ...(failed === undefined ? {} : { addon: failed }) });
+    return result(install, build || addon);
   } finally {
     release();
   }
@@ -73,7 +76,35 @@ function checkNode() {
   if (major < 20) throw new Error(`setup: Node 20 or newer is needed, this is ${process.version} at ${process.execPath}; get one from https://nodejs.org`);
 }
 
-/** @returns {{ install: string, build: string }} hashes of all that an installation and a build depend on */
+/** Whether the addon of @kvquant/cpu has been built. */
+export function hasAddon() {
+  return existsSync(join(root, "packages", "cpu", "build", "Release", "kvquant_cpu.node"));
+}
+
+/**
+ * Compiles the addon. A machine that cannot is told so, and goes on without it.
+ * @param {(text: string) => void} write
+ * @returns {Promise<string | undefined>} undefined, or what to write into the stamp so that it is tried again with other sources only
+ */
+async function buildAddon(write) {
+  try {
+    if (!hasCompiler() && process.getuid?.() === 0 && existsSync("/usr/bin/apt-get")) {
+      await runStep("installing a C++ compiler", ["sh", "-c", "apt-get update -q && apt-get install -y -q g++ make python3"], write);
+    }
+    await runStep("compiling the native addon", [process.execPath, join(root, "packages", "cpu", "scripts", "build-addon.mjs")], write);
+    return undefined;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    write(`${reason}\nsetup: going on without the native addon: the reference engine is used, and tests of the addon are skipped\n`);
+    return `failed ${fingerprints().addon}`;
+  }
+}
+
+function hasCompiler() {
+  return ["c++", "make"].every((program) => spawnSync(program, ["--version"], { stdio: "ignore" }).status === 0);
+}
+
+/** @returns {{ install: string, build: string, addon: string }} hashes of all that an installation and a build depend on */
 function fingerprints() {
   const runtime = `${process.platform} ${process.arch} ${process.versions.modules}`;
   const manifests = ["package.json", "pnpm-lock.yaml", "pnpm-workspace.yaml"];
@@ -84,7 +115,9 @@ function fingerprints() {
     sources.push(...listFiles(join(root, folder, "src")).filter((file) => !file.endsWith(".test.ts")));
   }
   const install = hashFiles(manifests, runtime);
-  return { install, build: hashFiles(sources, install) };
+  const native = ["include", "ops", "runtime", "node"].flatMap((part) => listFiles(join(root, "native", part)));
+  const addon = hashFiles([...native, "packages/cpu/binding.gyp", ...listFiles(join(root, "packages", "cpu", "scripts"))], runtime);
+  return { install, build: hashFiles(sources, install), addon };
 }
 
 /** @returns {string[]} such as `packages/spec`, all folders with a package.json */
@@ -124,18 +157,19 @@ function missingOutputs() {
   });
 }
 
-/** @param {{ install: string, build: string }} wanted */
+/** @param {{ install: string, build: string, addon: string }} wanted */
 function isCurrent(wanted) {
   const stamp = readStamp();
   return (
     stamp.install === wanted.install &&
     stamp.build === wanted.build &&
+    ((stamp.addon === wanted.addon && hasAddon()) || stamp.addon === `failed ${wanted.addon}`) &&
     existsSync(join(root, "node_modules", ".modules.yaml")) &&
     missingOutputs().length === 0
   );
 }
 
-/** @returns {{ install?: string, build?: string }} */
+/** @returns {{ install?: string, build?: string, addon?: string }} */
 function readStamp() {
   if (!existsSync(stampFile)) return {};
   try {

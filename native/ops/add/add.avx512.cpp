@@ -1,0 +1,6 @@
+// AVX-512 instance of add.simd.h.
+#if defined(__x86_64__)
+#include "ops/add/add.simd.h"
+
+void kvq::avx512::add(float *x, const float *y, size_t count) { add_arrays(x, y, count); }
+#endif

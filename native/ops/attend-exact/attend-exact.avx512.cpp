@@ -1,0 +1,6 @@
+// AVX-512 instance of the flash-decode in attend-exact.simd.h.
+#if defined(__x86_64__)
+#include "ops/attend-exact/attend-exact.simd.h"
+
+void kvq::avx512::attend_exact(const exact_call &call) { attend(call); }
+#endif

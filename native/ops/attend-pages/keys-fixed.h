@@ -1,0 +1,27 @@
+// Scores of one page in 16-bit fixed point: the contract between the page loop and the kernels of each bit width and group (AVX-512).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace kvq::avx512 {
+
+struct fixed_page {
+  const uint8_t *codes;    /* of the head */
+  const int16_t *table;    /* [head_dim][16 or 32] keys in grid units */
+  const int16_t *angles;   /* kvq_rope.offset_fixed; for one query: query_angles */
+  const uint32_t *fixed;   /* [queries][stride] im << 16 | re */
+  const uint32_t *swapped; /* [stride] re << 16 | im, for one query */
+  size_t stride;
+  const float *inverse;    /* [queries][16] */
+  uint32_t groups;         /* head_dim / 16 */
+  float *scores;           /* [queries][chunk_tokens] */
+  const float *added;      /* [queries][64] outlier parts of the scores, in token order; or NULL */
+  const uint8_t *ahead;    /* codes to prefetch, as many bytes as this page's */
+};
+
+using fixed_kernel = void(const fixed_page &page);
+// Kernel of a bit width for 1, 2, 3, 4, 6 or 8 queries.
+fixed_kernel *fixed_kernel_of(uint32_t bits, uint32_t queries);
+
+}  // namespace kvq::avx512

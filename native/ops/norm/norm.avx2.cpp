@@ -1,0 +1,6 @@
+// AVX2 instance of norm.simd.h.
+#if defined(__x86_64__)
+#include "ops/norm/norm.simd.h"
+
+void kvq::avx2::rms_norm(const float *x, const float *weight, float epsilon, size_t width, float *y) { rms_norm_row(x, weight, epsilon, width, y); }
+#endif
