@@ -23,7 +23,7 @@ let calibration: Calibration;
 let artifact: KvqArtifact;
 
 beforeAll(async () => {
-  model = await loadModel(modelPath);
+  model = await loadModel(modelPath, { engine: "reference" });
   tokens = model.tokenizer.encode(story, { addSpecial: false });
   folder = await mkdtemp(join(tmpdir(), "kvquant-real-"));
   // The story's end calibrates, its beginning is evaluated.

@@ -1,34 +1,18 @@
 /** A loaded language model: an open file, its tokenizer and an engine, with caches made to fit. */
 
-import { createKvCache } from "@kvquant/cache";
 import type { KvCache } from "@kvquant/cache";
-import { checkArtifactModel, openArtifact } from "@kvquant/quant";
-import type { KvqArtifact, Quantizer } from "@kvquant/quant";
-import { createRope } from "@kvquant/rope";
 import { KvquantError } from "@kvquant/spec";
 import type { CacheShape } from "@kvquant/spec";
 import type { ModelConfig } from "./config/model-config.js";
 import { checkContext } from "./check-context.js";
+import { createModelCache } from "./create-model-cache.js";
+import type { ModelCacheOptions } from "./create-model-cache.js";
 import { CalibrationPasses } from "./engine/calibration-passes.js";
 import type { LayerAttention, LayerGradients, PassOptions } from "./engine/calibration-passes.js";
-import type { ForwardOptions } from "./engine/engine.js";
-import type { ReferenceEngine } from "./engine/reference-engine.js";
+import type { Engine, ForwardOptions } from "./engine/engine.js";
+import { ReferenceEngine } from "./engine/reference-engine.js";
 import type { ModelFile } from "./files/model-file.js";
 import type { Tokenizer } from "./tokenizer/tokenizer.js";
-
-/** How a cache of a model is made. */
-export interface ModelCacheOptions {
-  /** A fitted artifact of this model, or `"fp16"` for the exact baseline. */
-  readonly artifact: KvqArtifact | "fp16";
-  /** Sink tokens, default 1; must equal the artifact's. */
-  readonly sinkTokens?: number | undefined;
-  /** Newest tokens kept exact, default 64. */
-  readonly tailTokens?: number | undefined;
-  /** Evaluation only: every token after the sinks is seen compressed. */
-  readonly quantizeOpenPage?: boolean | undefined;
-  /** Custom quantizers the artifact may name. */
-  readonly quantizers?: readonly Quantizer[] | undefined;
-}
 
 /** A model ready to run. Dispose it to free its memory. */
 export class LanguageModel implements AsyncDisposable {
@@ -37,25 +21,37 @@ export class LanguageModel implements AsyncDisposable {
   readonly fingerprint: string;
   readonly tokenizer: Tokenizer;
   readonly #file: ModelFile;
-  readonly #engine: ReferenceEngine;
+  readonly #engine: Engine;
+  readonly #threads: number | undefined;
+  readonly #attention: ModelCacheOptions["attention"];
   readonly #onWarning: ((message: string) => void) | undefined;
   #passes: CalibrationPasses | undefined;
+  /** Calibration differentiates in fp32, whatever engine runs the model; made when first needed unless it is that engine. */
+  #reference: ReferenceEngine | undefined;
   #warned = false;
   #disposed = false;
 
-  constructor(parts: { name: string; file: ModelFile; tokenizer: Tokenizer; engine: ReferenceEngine; onWarning?: ((message: string) => void) | undefined }) {
+  constructor(parts: { name: string; file: ModelFile; tokenizer: Tokenizer; engine: Engine; threads?: number | undefined; attention?: ModelCacheOptions["attention"]; onWarning?: ((message: string) => void) | undefined }) {
     this.name = parts.name;
     this.config = parts.file.config;
     this.fingerprint = parts.file.fingerprint;
     this.tokenizer = parts.tokenizer;
     this.#file = parts.file;
     this.#engine = parts.engine;
+    this.#threads = parts.threads;
+    this.#attention = parts.attention;
     this.#onWarning = parts.onWarning;
   }
 
-  /** The engine's id, such as `reference-fp32`. */
+  /** The engine's id, such as `native-avx512` or `reference-fp32`. */
   get engine(): string {
     return this.#engine.id;
+  }
+
+  /** What runs the model, for those who batch sequences or measure it. */
+  get runner(): Engine {
+    this.#checkLive();
+    return this.#engine;
   }
 
   /** The sizes caches of this model have. */
@@ -70,19 +66,7 @@ export class LanguageModel implements AsyncDisposable {
    */
   createCache(options: ModelCacheOptions): KvCache {
     this.#checkLive();
-    const sinkTokens = options.sinkTokens ?? (options.artifact === "fp16" ? 1 : options.artifact.sinkTokens);
-    if (options.artifact !== "fp16") {
-      checkArtifactModel(options.artifact, { fingerprint: this.fingerprint, shape: this.shape, sinkTokens });
-    }
-    return createKvCache({
-      shape: this.shape,
-      rope: createRope(this.config.rope),
-      layers: options.artifact === "fp16" ? "fp16" : openArtifact(options.artifact, options.quantizers),
-      sinkTokens,
-      ...(options.tailTokens === undefined ? {} : { tailTokens: options.tailTokens }),
-      ...(options.quantizeOpenPage === undefined ? {} : { quantizeOpenPage: options.quantizeOpenPage }),
-      kernel: this.#engine.kernel,
-    });
+    return createModelCache({ config: this.config, fingerprint: this.fingerprint, shape: this.shape, engine: this.#engine }, { ...options, attention: options.attention ?? this.#attention });
   }
 
   /**
@@ -129,6 +113,7 @@ export class LanguageModel implements AsyncDisposable {
     if (this.#disposed) return;
     this.#disposed = true;
     await this.#passes?.dispose();
+    await this.#reference?.dispose();
     await this.#engine.dispose();
     this.#file.close();
   }
@@ -139,7 +124,9 @@ export class LanguageModel implements AsyncDisposable {
 
   async #calibrationPasses(): Promise<CalibrationPasses> {
     this.#checkLive();
-    this.#passes ??= await CalibrationPasses.create(this.#engine);
+    if (this.#engine instanceof ReferenceEngine) this.#passes ??= await CalibrationPasses.create(this.#engine);
+    this.#reference ??= this.#passes === undefined ? await ReferenceEngine.create(this.#file, { threads: this.#threads }) : undefined;
+    this.#passes ??= await CalibrationPasses.create(this.#reference!);
     return this.#passes;
   }
 

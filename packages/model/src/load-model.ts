@@ -1,6 +1,8 @@
 /** Loads a model by name: resolves it, opens the file, reads tokenizer and weights. */
 
-import { ReferenceEngine } from "./engine/reference-engine.js";
+import { createEngine } from "./create-engine.js";
+import type { EngineOptions } from "./create-engine.js";
+import type { ModelCacheOptions } from "./create-model-cache.js";
 import { LanguageModel } from "./language-model.js";
 import { openModelFile } from "./files/open-model-file.js";
 import { resolveModel } from "./resolve/resolve-model.js";
@@ -8,10 +10,10 @@ import type { ResolveOptions } from "./resolve/resolve-options.js";
 import { createTokenizer } from "./tokenizer/create-tokenizer.js";
 
 /** Options of {@link loadModel}. */
-export interface LoadModelOptions extends ResolveOptions {
-  /** Threads of one product, default all processors. */
-  readonly threads?: number | undefined;
-  /** Told in a sentence, once, when a context goes beyond what the model was trained for. */
+export interface LoadModelOptions extends ResolveOptions, Omit<EngineOptions, "onLayerLoaded"> {
+  /** How caches made without saying so attend; see {@link ModelCacheOptions}. */
+  readonly attention?: ModelCacheOptions["attention"];
+  /** Told in a sentence when the reference engine takes the native one's place, and, once, when a context goes beyond what the model was trained for. */
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
@@ -24,11 +26,11 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
   const file = await openModelFile(resolved.path);
   try {
     const tokenizer = createTokenizer(file.tokenizerSource);
-    const engine = await ReferenceEngine.create(file, {
-      threads: options.threads,
+    const engine = await createEngine(file, {
+      ...options,
       onLayerLoaded: (done, total) => options.onProgress?.({ stage: "load", done, total }),
     });
-    return new LanguageModel({ name: resolved.name, file, tokenizer, engine, onWarning: options.onWarning });
+    return new LanguageModel({ name: resolved.name, file, tokenizer, engine, threads: options.threads, attention: options.attention, onWarning: options.onWarning });
   } catch (error) {
     file.close();
     throw error;

@@ -8,7 +8,7 @@ import { createActivations, forEachTile, tileOf } from "./dense-layers.js";
 import type { Activations } from "./dense-layers.js";
 import { ExactAttention } from "./exact-attention.js";
 import { buildFeedForwardGradientGraph, buildLossGradientGraph, buildProjectionGradientGraph } from "./gradient-graphs.js";
-import { throwIfAborted } from "./reference-engine.js";
+import { throwIfAborted } from "./throw-if-aborted.js";
 import type { ReferenceEngine } from "./reference-engine.js";
 import { createSession, floatTensor } from "./session.js";
 import type { Session } from "./session.js";

@@ -1,7 +1,7 @@
 /** The reference engine: dense products by onnxruntime in fp32, attention through the cache. Exact and portable, not fast. */
 
 import type { KvCache } from "@kvquant/cache";
-import { check, checkInteger, KvquantError } from "@kvquant/spec";
+import { check, checkInteger } from "@kvquant/spec";
 import type { AttentionKernel } from "@kvquant/spec";
 import type { ModelConfig } from "../config/model-config.js";
 import type { ModelFile } from "../files/model-file.js";
@@ -9,6 +9,7 @@ import { createActivations, DenseLayers } from "./dense-layers.js";
 import type { Engine, ForwardOptions } from "./engine.js";
 import { Head } from "./head.js";
 import { createOnnxAttentionKernel } from "./onnx-attention-kernel.js";
+import { throwIfAborted } from "./throw-if-aborted.js";
 import { readWeights } from "./weights.js";
 import type { Weights } from "./weights.js";
 
@@ -119,9 +120,4 @@ export class ReferenceEngine implements Engine {
     }
     return this.dense.finalNorm(activations.x, rows);
   }
-}
-
-/** Throws CANCELLED when the signal has fired. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new KvquantError("CANCELLED", "the run was cancelled");
 }

@@ -1,6 +1,7 @@
 /** Reads ranges of a file, synchronously and without holding more than is asked for. */
 
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import type { Stats } from "node:fs";
 import { KvquantError } from "@kvquant/spec";
 import { ioError } from "./io-error.js";
 
@@ -11,7 +12,7 @@ export interface ByteSource {
   readonly size: number;
   /**
    * Fills `target` from `offset` on and returns it.
-   * @throws CORRUPT_DATA when the range is not in the file (any more)
+   * @throws CORRUPT_DATA when the range is not in the file (any more), or the file was changed since it was opened
    * @throws DISPOSED after `close`
    * @throws IO_ERROR
    */
@@ -27,13 +28,15 @@ const LARGEST_READ = 1 << 30;
  */
 export function openByteSource(path: string): ByteSource {
   let handle: number | undefined = openFile(path);
-  const size = sizeOf(handle, path);
+  const { size, mtimeMs } = statusOf(handle, path);
   return {
     path,
     size,
     read(offset, target) {
       if (handle === undefined) throw new KvquantError("DISPOSED", `${path}: expected an open file, got one that was closed`);
       if (!Number.isSafeInteger(offset) || offset < 0 || offset + target.length > size) throw truncated(path, offset + target.length, size);
+      const now = fstatSync(handle);
+      if (now.size >= size && now.mtimeMs !== mtimeMs) throw new KvquantError("CORRUPT_DATA", `${path}: expected the file that was opened, got one changed since; load it again`);
       let done = 0;
       while (done < target.length) {
         const got = readRange(handle, { path, target, done, offset });
@@ -57,9 +60,9 @@ function openFile(path: string): number {
   }
 }
 
-function sizeOf(handle: number, path: string): number {
+function statusOf(handle: number, path: string): Stats {
   const status = fstatSync(handle);
-  if (status.isFile()) return status.size;
+  if (status.isFile()) return status;
   closeSync(handle);
   throw new KvquantError("IO_ERROR", `${path}: expected a file, got ${status.isDirectory() ? "a folder" : "something else"}`);
 }

@@ -6,7 +6,7 @@ import type { TensorName } from "../config/tensor-name.js";
 import type { TokenizerSource } from "../tokenizer/tokenizer-source.js";
 import type { ByteSource } from "./byte-source.js";
 import { modelFingerprint } from "./model-fingerprint.js";
-import { readRow, readTensor } from "./stored-tensor.js";
+import { readRow, readRows, readTensor, rowBytes, rowTargets } from "./stored-tensor.js";
 import type { StoredTensor } from "./stored-tensor.js";
 
 /** An open model: configuration, tokenizer data, and weights on demand. */
@@ -24,12 +24,31 @@ export interface ModelFile {
    */
   tensor(name: TensorName): Float32Array;
   /**
+   * A matrix as it lies in the file, row after row, for those who pack it themselves.
+   * @throws INVALID_ARGUMENT for a name this model does not have
+   * @throws DISPOSED after `close`
+   */
+  storedMatrix(name: TensorName): StoredMatrix;
+  /**
    * Embeddings of some tokens into `out` `[tokens, width]`, decoding those rows only.
    * @throws INVALID_ARGUMENT for a token outside the vocabulary
    * @throws DISPOSED after `close`
    */
   embeddingRows(tokens: ArrayLike<number>, out: Float32Array): void;
   close(): void;
+}
+
+/** Rows of a matrix in a tensor type of the ggml specification. */
+export interface StoredMatrix {
+  /** Number of the type in GGUF files. */
+  readonly type: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly rowBytes: number;
+  /** Row i of the file is row `target[i]` of the matrix; undefined when they are the same. */
+  readonly target: Uint32Array | undefined;
+  /** The bytes of `count` file rows from `first` on, valid until the next call. */
+  read(first: number, count: number): Uint8Array;
 }
 
 /** What a format's reader found. */
@@ -58,6 +77,17 @@ export function createModelFile(parts: ModelParts): ModelFile {
     path,
     tokenizerSource: parts.tokenizerSource,
     tensor: (name) => readTensor(find(name)),
+    storedMatrix(name) {
+      const tensor = find(name);
+      return {
+        type: tensor.type.id,
+        rows: tensor.rows,
+        cols: tensor.cols,
+        rowBytes: rowBytes(tensor),
+        target: tensor.order && Uint32Array.from(rowTargets(tensor.order)),
+        read: (first, count) => readRows(tensor, first, count),
+      };
+    },
     embeddingRows(tokens, out) {
       const tensor = find("embedding");
       checkLength("embeddingRows: out", out, tokens.length * config.width);

@@ -32,7 +32,7 @@ export function readTensor(tensor: StoredTensor): Float32Array {
   const bytes = rowBytes(tensor);
   const blocks = cols / tensor.type.values;
   const step = Math.max(1, Math.floor(CHUNK_BYTES / bytes));
-  const target = order && rows > 1 ? targets(order) : undefined;
+  const target = order && rows > 1 ? rowTargets(order) : undefined;
   for (let first = 0; first < rows; first += step) {
     const count = Math.min(step, rows - first);
     const chunk = tensor.source.read(tensor.offset + first * bytes, scratchOf(count * bytes));
@@ -49,8 +49,14 @@ export function readRow(tensor: StoredTensor, row: number, out: Float32Array, to
   tensor.type.decode(chunk, 0, tensor.cols / tensor.type.values, out, to);
 }
 
+/** The bytes of `count` rows of the file from `first` on, valid until the next read. */
+export function readRows(tensor: StoredTensor, first: number, count: number): Uint8Array {
+  const bytes = rowBytes(tensor);
+  return tensor.source.read(tensor.offset + first * bytes, scratchOf(count * bytes));
+}
+
 /** Where each row of the file goes: the inverse of `order`. */
-function targets(order: Int32Array): Int32Array {
+export function rowTargets(order: Int32Array): Int32Array {
   const inverse = new Int32Array(order.length);
   for (let row = 0; row < order.length; row++) inverse[order[row]!] = row;
   return inverse;

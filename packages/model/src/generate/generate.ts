@@ -2,7 +2,7 @@
 
 import type { KvCache } from "@kvquant/cache";
 import { check, checkInteger } from "@kvquant/spec";
-import { throwIfAborted } from "../engine/reference-engine.js";
+import { throwIfAborted } from "../engine/throw-if-aborted.js";
 import type { LanguageModel } from "../language-model.js";
 import { createRandom } from "./random.js";
 import { checkSampling, sampleToken } from "./sample-token.js";

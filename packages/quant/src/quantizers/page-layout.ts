@@ -6,17 +6,19 @@ import { decodePageOutliers, encodePageOutliers } from "@kvquant/sparse";
 import type { OutlierEntries } from "@kvquant/sparse";
 import { corrupt } from "../corrupt.js";
 import type { HeadPacking } from "./head-packing.js";
+import { TOKEN_ARRAY_BYTES } from "./token-data.js";
 
 /**
- * Layout of a block's bytes; sizes are those of a full page, whatever the number of tokens held.
+ * Layout of a block's bytes; sizes are those of a full page, whatever the number of tokens held (docs/format.md, section 1).
  * ```
- * block      head 0 | head 1 | .. | head kvHeads-1 | token data
+ * block      head 0 | head 1 | .. | head kvHeads-1 | token data | outliers
  * head       codes        packing.byteLength
  *            side data    sideBytes (page-local scales: headDim u8 scales, headDim u8 zeros, zeros up to a multiple of 64)
- *            outliers     only with `outliers`: 32 B of 4-bit counts, fp16 deltas, u8 indices, zeros up to a multiple of 4
  * token data tokenArrays x 64 x fp16 little-endian (values: scale, then zero; rotated values: 3 r), zeros for missing tokens
+ * outliers   only with `outliers`, a section for each head: 32 B of 4-bit counts, fp16 deltas, u8 indices, zeros up to a multiple of 4
  * ```
- * Codes of missing tokens are 0. Pinned by the golden hashes of quantizers.test.ts.
+ * Everything of fixed size comes first, so that the codes of every head start at a multiple of 64 bytes when the head dim is a multiple of 16.
+ * Codes of missing tokens are 0. Pinned by golden/pages.txt and the golden hashes of quantizers.test.ts.
  */
 export interface PageLayout {
   readonly kvHeads: number;
@@ -59,35 +61,28 @@ export interface BlockWriter {
 
 /** Writes blocks without copying the codes twice: without outliers the size is known beforehand. */
 export function blockWriter(layout: PageLayout): BlockWriter {
-  const { kvHeads, packing, sideBytes, outliers } = layout;
+  const { kvHeads, packing, sideBytes } = layout;
   const headBytes = packing.byteLength + sideBytes;
-  const tokenBytes = layout.tokenArrays * PAGE_TOKENS * 2;
-  const fixed = new Uint8Array(kvHeads * headBytes + (outliers ? 0 : tokenBytes));
+  const fixed = new Uint8Array(fixedByteLength(layout));
   const sections: Uint8Array[] = [];
   let heads = 0;
   return {
-    addHead({ codes, side, outliers: entries }) {
+    addHead({ codes, side, outliers }) {
       const start = heads++ * headBytes;
       packing.pack(codes, fixed.subarray(start, start + packing.byteLength));
       if (side !== undefined) fixed.set(side, start + packing.byteLength);
-      if (entries !== undefined) sections.push(encodePageOutliers(entries));
+      if (outliers !== undefined) sections.push(encodePageOutliers(outliers));
     },
     finish(writeTokenData) {
-      if (!outliers) {
-        writeTokenData?.(fixed, kvHeads * headBytes);
-        return fixed;
+      writeTokenData?.(fixed, kvHeads * headBytes);
+      if (sections.length === 0) return fixed;
+      const bytes = new Uint8Array(sections.reduce((size, section) => size + section.length, fixed.length));
+      bytes.set(fixed);
+      let offset = fixed.length;
+      for (const section of sections) {
+        bytes.set(section, offset);
+        offset += section.length;
       }
-      let size = fixed.length + tokenBytes;
-      for (const section of sections) size += section.length;
-      const bytes = new Uint8Array(size);
-      let offset = 0;
-      for (let head = 0; head < kvHeads; head++) {
-        bytes.set(fixed.subarray(head * headBytes, (head + 1) * headBytes), offset);
-        offset += headBytes;
-        bytes.set(sections[head]!, offset);
-        offset += sections[head]!.length;
-      }
-      writeTokenData?.(bytes, offset);
       return bytes;
     },
   };
@@ -95,39 +90,41 @@ export function blockWriter(layout: PageLayout): BlockWriter {
 
 /**
  * Finds the parts of a block.
- * @throws CORRUPT_DATA when tokens are not 1 to 64, a section is cut off or malformed, an outlier lies outside the head or beyond
- * the tokens held, or bytes are left over
+ * @throws CORRUPT_DATA when tokens are not 1 to 64, the block is cut off or has bytes left over, a missing token has numbers, or an outlier
+ * section is malformed, names a channel outside the head or holds a token beyond those held
  */
 export function parseBlock(layout: PageLayout, block: EncodedBlock): BlockSections {
   const { bytes, tokens } = block;
+  const { kvHeads, headDim, packing } = layout;
   if (!Number.isInteger(tokens) || tokens < 1 || tokens > PAGE_TOKENS) throw corrupt("block: tokens", "1 to 64", tokens);
-  const tokenBytes = layout.tokenArrays * PAGE_TOKENS * 2;
-  const headBytes = layout.packing.byteLength + layout.sideBytes;
+  const fixed = fixedByteLength(layout);
+  if (bytes.length < fixed) throw corrupt("block", `at least ${fixed} bytes`, bytes.length);
+  const headBytes = packing.byteLength + layout.sideBytes;
+  const tokenData = kvHeads * headBytes;
+  checkMissingTokens(layout, block, tokenData);
+  let end = fixed;
   const heads: HeadSection[] = [];
-  let offset = 0;
-  for (let head = 0; head < layout.kvHeads; head++) {
-    if (offset + headBytes > bytes.length) throw corrupt("block", `at least ${offset + headBytes} bytes`, bytes.length);
-    const codes = offset;
-    offset += headBytes;
-    let outliers: OutlierEntries | undefined;
-    if (layout.outliers) {
-      const section = decodePageOutliers(bytes, offset);
-      checkOutliers(section.entries, tokens, layout.headDim);
-      outliers = section.entries;
-      offset += section.byteLength;
-    }
-    heads.push({ codes, side: codes + layout.packing.byteLength, outliers });
+  for (let head = 0; head < kvHeads; head++) {
+    const codes = head * headBytes;
+    const section = layout.outliers ? decodePageOutliers(bytes, end, { headDim: Math.min(headDim, 256), tokens }) : undefined;
+    end += section?.byteLength ?? 0;
+    heads.push({ codes, side: codes + packing.byteLength, outliers: section?.entries });
   }
-  if (bytes.length !== offset + tokenBytes) throw corrupt("block", `${offset + tokenBytes} bytes`, bytes.length);
-  return { heads, tokenData: offset };
+  if (bytes.length !== end) throw corrupt("block", `${end} bytes`, bytes.length);
+  return { heads, tokenData };
 }
 
-function checkOutliers(entries: OutlierEntries, tokens: number, headDim: number): void {
-  for (let token = tokens; token < PAGE_TOKENS; token++) {
-    if (entries.counts[token]! > 0) throw corrupt(`block: outliers of token ${token}`, `none beyond ${tokens} tokens`, entries.counts[token]);
-  }
-  for (let index = 0; index < entries.indices.length; index++) {
-    if (entries.indices[index]! >= headDim) throw corrupt("block: outlier index", `below the head dim ${headDim}`, entries.indices[index]);
-    if (!Number.isFinite(entries.deltas[index]!)) throw corrupt("block: outlier delta", "a finite number", entries.deltas[index]);
+/** Bytes of everything before the outliers. */
+function fixedByteLength({ kvHeads, packing, sideBytes, tokenArrays }: PageLayout): number {
+  return kvHeads * (packing.byteLength + sideBytes) + tokenArrays * TOKEN_ARRAY_BYTES;
+}
+
+/** Kernels load the numbers of all 64 tokens, so those of missing ones must be harmless. */
+function checkMissingTokens(layout: PageLayout, { bytes, tokens }: EncodedBlock, tokenData: number): void {
+  for (let array = 0; array < layout.tokenArrays; array++) {
+    const end = tokenData + (array + 1) * TOKEN_ARRAY_BYTES;
+    for (let place = end - 2 * (PAGE_TOKENS - tokens); place < end; place++) {
+      if (bytes[place] !== 0) throw corrupt("block: numbers of missing tokens", "zeros", bytes[place]);
+    }
   }
 }

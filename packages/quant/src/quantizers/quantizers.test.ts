@@ -1,5 +1,6 @@
 import { linear } from "@kvquant/packing";
 import { midpoints, uniformOnGrid } from "@kvquant/codebook";
+import { decodePageOutliers } from "@kvquant/sparse";
 import type { BlockCodec, Matrix, QuantizerArtifact } from "@kvquant/spec";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -62,11 +63,11 @@ describe("golden blocks", () => {
   // [name, codec, CRC-32 of a full page's bytes, CRC-32 of a page of 37 tokens]; made by this code and frozen: a change of these bytes is a change of format.
   const golden: [string, BlockCodec, string, string][] = [
     ["channel keys, 3 bits", channelKeys({ bits: 3 }).open(ruled("channel", 3)), "f21b3a15", "66d8b7ec"],
-    ["channel keys, 4 bits, outliers, feedback", channelKeys({ bits: 4 }).open(ruled("channel", 4, { outliers: true, feedback: true })), "b0e91591", "194a01c7"],
+    ["channel keys, 4 bits, outliers, feedback", channelKeys({ bits: 4 }).open(ruled("channel", 4, { outliers: true, feedback: true })), "b4327313", "86b24715"],
     ["page keys, 2 bits, feedback", pageKeys({ bits: 2 }).open(ruled("page", 2, { feedback: true })), "99bc11cd", "1a824040"],
     ["page keys, 3 bits", pageKeys({ bits: 3 }).open(ruled("page", 3)), "68784f5a", "8eaa2143"],
     ["token values, 3 bits", tokenValues({ bits: 3 }).open(ruled("token", 3)), "9fdcb2a8", "40eea52b"],
-    ["token values, 4 bits, outliers", tokenValues({ bits: 4 }).open(ruled("token", 4, { outliers: true })), "4e12fbfe", "c8582472"],
+    ["token values, 4 bits, outliers", tokenValues({ bits: 4 }).open(ruled("token", 4, { outliers: true })), "26c616e7", "4e20c29b"],
     ["rotated values, 3 bits", rotatedValues({ bits: 3 }).open(ruled("rotated", 3)), "3584ec5f", "b4557083"],
     ["rotated values, 2 bits", rotatedValues({ bits: 2 }).open(ruled("rotated", 2)), "b25214b6", "57241ef2"],
   ];
@@ -78,7 +79,7 @@ describe("golden blocks", () => {
 });
 
 describe("block layout", () => {
-  it("is what the drawing says: a head's codes, side data and outliers, then the tokens' numbers", () => {
+  it("is what the drawing says: codes and side data of every head, the tokens' numbers, the outliers of every head", () => {
     const columns = 64;
     const x = goldenPage(64);
     const codes = (2 * 64 * 32 * 3) / 8;
@@ -91,6 +92,26 @@ describe("block layout", () => {
     expect(outliers - (codes + 2 * 128 + 2 * 32 + 64 * 2 * 3)).toBeGreaterThanOrEqual(0);
     expect(outliers - (codes + 2 * 128 + 2 * 32 + 64 * 2 * 3)).toBeLessThan(8);
     expect(columns).toBe(x.cols);
+  });
+
+  it("places the outliers last, so that what comes before them lies where it does without", () => {
+    const x = goldenPage(64);
+    const withOutliers = channelKeys({ bits: 3 }).open(ruled("channel", 3, { outliers: true })).encode(x).bytes;
+    const without = channelKeys({ bits: 3 }).open(ruled("channel", 3)).encode(x).bytes;
+    expect(withOutliers.subarray(0, without.length)).toEqual(without);
+    const first = decodePageOutliers(withOutliers, without.length);
+    const second = decodePageOutliers(withOutliers, without.length + first.byteLength);
+    expect(first.entries.indices.length).toBeGreaterThan(0);
+    expect(without.length + first.byteLength + second.byteLength).toBe(withOutliers.length);
+  });
+
+  it("has zeros for the numbers of missing tokens, and refuses others", () => {
+    for (const codec of [tokenValues({ bits: 3 }).open(ruled("token", 3)), rotatedValues({ bits: 3 }).open(ruled("rotated", 3))]) {
+      const block = codec.encode(goldenPage(37));
+      const bytes = block.bytes.slice();
+      bytes[bytes.length - 2 * 27]! ^= 1;
+      expect(() => codec.decode({ ...block, bytes }, makeMatrix(37, 64, () => 0))).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
+    }
   });
 
   it("packs key codes in the order of RoPE pairs, plain bits where the head dim has no lanes", () => {
