@@ -2,7 +2,10 @@
 
 import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
+import type { EngineChoice, LoadModelOptions } from "@kvquant/model";
 import type { Sensitivity } from "@kvquant/quant";
+
+type Isa = NonNullable<LoadModelOptions["isa"]>;
 
 /** What every command takes. */
 export interface CommonOptions {
@@ -14,6 +17,9 @@ export interface CommonOptions {
 export interface ModelOptions extends CommonOptions {
   readonly offline?: boolean;
   readonly threads?: number;
+  readonly engine?: EngineChoice;
+  readonly isa?: Isa;
+  readonly attention?: "pages" | "tiles";
 }
 
 /** What every command that may have to calibrate takes; undefined: as kept for the model, or the default. */
@@ -35,7 +41,10 @@ export function addCommonOptions(command: Command): Command {
 export function addModelOptions(command: Command): Command {
   return addCommonOptions(command)
     .option("--offline", "use files already on this machine only")
-    .option("--threads <count>", "threads of the engine (default: all processors)", integerFrom(1));
+    .option("--threads <count>", "threads of the engine (default: all processors)", integerFrom(1))
+    .addOption(new Option("--engine <kind>", "native kernels, or the reference in fp32 (default: auto, native where it can)").choices(["auto", "native", "reference"]))
+    .addOption(new Option("--isa <name>", "instruction set of the native engine (default: the best)").choices(["scalar", "avx2", "avx512"]))
+    .addOption(new Option("--attention <kind>", "on compressed pages, or on pages decoded first, which any quantizer and head dim can (default: pages where kernels exist)").choices(["pages", "tiles"]));
 }
 
 /** Adds `--jobs`, caches evaluated at once. */

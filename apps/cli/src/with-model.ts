@@ -1,7 +1,7 @@
 /** Loads a model for one command and frees it afterwards. */
 
 import { loadModel } from "@kvquant/model";
-import type { LanguageModel, ResolveOptions, ResolveProgress } from "@kvquant/model";
+import type { LanguageModel, LoadModelOptions, ResolveOptions, ResolveProgress } from "@kvquant/model";
 import type { Context } from "./context.js";
 import { formatBytes } from "./format.js";
 import type { ModelOptions } from "./options.js";
@@ -16,7 +16,7 @@ export async function withModel<Result>(
   const { context } = options;
   const model = await context.progress.run(
     `loading ${name}`,
-    (update) => loadModel(name, { ...resolveOptions(options, update), threads: options.threads, onWarning: (message) => context.progress.note(message) }),
+    (update) => loadModel(name, { ...resolveOptions(options, update), ...engineOptions(options), onWarning: (message) => context.progress.note(message) }),
     describeModel,
   );
   try {
@@ -24,6 +24,11 @@ export async function withModel<Result>(
   } finally {
     await model.dispose();
   }
+}
+
+/** Options of running a model. */
+export function engineOptions({ threads, engine, isa, attention }: ModelOptions): Pick<LoadModelOptions, "threads" | "engine" | "isa" | "attention"> {
+  return { threads, engine, isa, attention };
 }
 
 /** Options of finding a model, with its steps shown. */

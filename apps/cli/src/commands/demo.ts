@@ -42,7 +42,7 @@ async function demo(options: DemoOptions, io: Io): Promise<void> {
 async function runOnModel(options: DemoOptions, context: Context): Promise<DemoReport> {
   const { jobs, threads = availableParallelism() } = options;
   const onRows = (report: DemoReport): void => context.print(formatDemoTable(report));
-  const run = (name: string) => withModel(name, { ...options, context }, (model) => runDemo(model, { context, modelName: name, jobs, threads, onRows }));
+  const run = (name: string) => withModel(name, { ...options, context }, (model) => runDemo(model, { context, modelName: name, engine: { engine: options.engine, isa: options.isa, attention: options.attention }, jobs, threads, onRows }));
   if (options.model !== undefined) return run(options.model);
   try {
     return await run(defaultModel);

@@ -54,6 +54,7 @@ async function runEval(name: string, options: EvalOptions, io: Io): Promise<void
       evaluateInWorkers(model, {
         jobs: options.jobs,
         modelName: name,
+        engine: { engine: options.engine, isa: options.isa, attention: options.attention },
         threads: options.threads ?? availableParallelism(),
         caches,
         tokens,

@@ -9,6 +9,7 @@ import { formatBytes, formatSeconds } from "../format.js";
 import { openCaches } from "../open-caches.js";
 import type { NamedCache } from "../open-caches.js";
 import { evaluateInWorkers } from "../parallel/evaluate-in-workers.js";
+import type { SharedEvaluation } from "../parallel/evaluate-in-workers.js";
 import { referenceFolder } from "../reference-folder.js";
 import { readTokens } from "../text-source.js";
 import { writeAnswer } from "../write-answer.js";
@@ -62,6 +63,8 @@ export interface DemoRunOptions {
   readonly context: Context;
   /** Name the model was loaded by. */
   readonly modelName: string;
+  /** What else it was loaded with. */
+  readonly engine: SharedEvaluation["engine"];
   /** Caches evaluated side by side. */
   readonly jobs: number;
   readonly threads: number;
@@ -104,11 +107,12 @@ function pairRows(tail: EvaluationRow, noTail: EvaluationRow): DemoRow {
 }
 
 async function evaluate(model: LanguageModel, options: DemoRunOptions & { caches: readonly NamedCache[]; scored: Int32Array }): Promise<readonly EvaluationRow[]> {
-  const { caches, scored, context, modelName, jobs, threads } = options;
+  const { caches, scored, context, modelName, engine, jobs, threads } = options;
   const { rows } = await context.progress.run(`evaluating ${caches.length} caches on ${scored.length} tokens, tail 0 and ${tailTokens}`, (update) =>
     evaluateInWorkers(model, {
       jobs,
       modelName,
+      engine,
       threads,
       caches,
       tokens: scored,

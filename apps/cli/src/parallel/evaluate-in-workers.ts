@@ -17,6 +17,8 @@ export interface SharedEvaluation extends Omit<EvaluationOptions, "onProgress"> 
   readonly jobs: number;
   /** Name that workers load the model by. */
   readonly modelName: string;
+  /** What else workers load the model with. */
+  readonly engine: WorkerTask["engine"];
   /** Threads of all engines together. */
   readonly threads: number;
   readonly tails: readonly number[];
@@ -52,8 +54,8 @@ export async function evaluateInWorkers(model: LanguageModel, options: SharedEva
 }
 
 function taskOf(options: SharedEvaluation): Omit<WorkerTask, "threads" | "caches"> {
-  const { modelName, tokens, context, windows, tails, bytesAtTokens, referenceFolder } = options;
-  return { model: modelName, tokens: Int32Array.from(tokens), context, windows, tails, bytesAtTokens, referenceFolder };
+  const { modelName, engine, tokens, context, windows, tails, bytesAtTokens, referenceFolder } = options;
+  return { model: modelName, engine, tokens: Int32Array.from(tokens), context, windows, tails, bytesAtTokens, referenceFolder };
 }
 
 function runWorker(task: WorkerTask, options: SharedEvaluation, onShare: (share: number, text: string) => void): Promise<EvaluationReport> {

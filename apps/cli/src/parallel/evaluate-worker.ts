@@ -4,6 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { evaluateCaches } from "@kvquant/eval";
 import type { EvaluationReport } from "@kvquant/eval";
 import { loadModel } from "@kvquant/model";
+import type { LoadModelOptions } from "@kvquant/model";
 import { decodeArtifact } from "@kvquant/quant";
 import { KvquantError } from "@kvquant/spec";
 import type { KvquantErrorCode } from "@kvquant/spec";
@@ -12,6 +13,8 @@ import type { KvquantErrorCode } from "@kvquant/spec";
 export interface WorkerTask {
   /** Name the model is loaded by; it is on this machine already. */
   readonly model: string;
+  /** Engine, instruction set and attention. */
+  readonly engine: Pick<LoadModelOptions, "engine" | "isa" | "attention">;
   readonly threads: number;
   readonly caches: readonly { readonly name: string; /** A `.kvq` file. */ readonly artifact: Uint8Array }[];
   readonly tokens: Int32Array;
@@ -33,7 +36,7 @@ const tell = (message: WorkerMessage): void => parentPort?.postMessage(message);
 
 try {
   const task = workerData as WorkerTask;
-  await using model = await loadModel(task.model, { offline: true, threads: task.threads });
+  await using model = await loadModel(task.model, { ...task.engine, offline: true, threads: task.threads });
   const report = await evaluateCaches(model, {
     ...task,
     caches: task.caches.map(({ name, artifact }) => ({ name, artifact: decodeArtifact(artifact) })),
