@@ -1,9 +1,10 @@
 // `npm test`: everything CI runs. The last line is `N passed, N failed, N skipped`; lint, types and layers count as one each.
-// Arguments are vitest filters: `npm test -- packages/quant`.
+// Arguments are vitest filters: `npm test -- packages/quant`; native tests run without any.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { runNativeTests } from "./native-tests.mjs";
 import { childEnvironment, root, setUp } from "./setup.mjs";
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
@@ -21,6 +22,7 @@ try {
     runCheck("layers", [join(root, "tools/check-layers.mjs")]),
   ];
   for (const counts of await Promise.all(checks)) addTo(total, counts);
+  if (process.argv.length === 2) addTo(total, await runNativeTests((text) => void process.stdout.write(text)));
   addTo(total, await runTests(process.argv.slice(2)));
 } catch (error) {
   process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);

@@ -142,7 +142,8 @@ CacheObject::CacheObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Cach
     shared_->rules = other->shared_->rules;
     return;
   }
-  shared_->rules = make_rules(options);
+  // An empty cache with the rules and tables of another.
+  shared_->rules = options.Has("likeOf") ? CacheObject::Unwrap(options.Get("likeOf").As<Napi::Object>())->shared_->rules : make_rules(options);
   call(info.Env(), [&] { shared_->cache = std::make_unique<SequenceCache>(shared_->rules); });
 }
 

@@ -21,7 +21,8 @@ struct SharedCache {
 class CacheObject : public Napi::ObjectWrap<CacheObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // new Cache({ isa, exact, queryHeads, kvHeads, headDim, rotaryDim, attentionFactor, frequencies, layers: ({ key, value } | null)[], sinkTokens, tailTokens }), or new Cache(other) for a fork
+  // new Cache({ isa, exact, queryHeads, kvHeads, headDim, rotaryDim, attentionFactor, frequencies, layers: ({ key, value } | null)[], sinkTokens, tailTokens }); new Cache({ forkOf }) shares
+  // all pages of another cache, new Cache({ likeOf }) is empty and shares its tables
   explicit CacheObject(const Napi::CallbackInfo &info);
 
   // The cache, marked busy until release(). Throws into JavaScript when it is busy or disposed.

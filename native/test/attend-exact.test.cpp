@@ -168,6 +168,13 @@ void check_isa(kvq_isa isa) {
   check(plain.guards && wide.guards, name("writes nothing beyond outputs and scratch; an empty part is -infinity, 0, 0"));
 }
 
+void check_scratch() {
+  size_t short_ones = 0;
+  for (uint32_t head_dim = 8; head_dim <= 256; head_dim += 8)
+    for (uint32_t group = 1; group <= 64; group++) short_ones += kvq_attention_scratch(head_dim, group) < kvq::exact_scratch_bytes(head_dim, group);
+  check(short_ones == 0, "kvq_attention_scratch covers what the exact kernels take, for every head dim and group", double(short_ones));
+}
+
 void check_write() {
   bool same = true, guards = true;
   for (uint32_t head_dim : {8, 64, 72, 80, 128, 256}) {
@@ -226,6 +233,7 @@ int main() {
   for (kvq_isa isa : {KVQ_ISA_SCALAR, KVQ_ISA_AVX2, KVQ_ISA_AVX512})
     if (kvq_isa_available(isa)) check_isa(isa);
     else std::printf("# skipped: %s is not available here\n", kvq_isa_name(isa));
+  check_scratch();
   check_write();
   check_rounding();
   return failures ? 1 : 0;

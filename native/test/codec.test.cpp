@@ -339,6 +339,32 @@ void test_refused_plans() {
   report(wrong.empty(), "plans without kernels are unsupported, others that make no sense invalid", wrong);
 }
 
+void test_golden_changes(const std::vector<golden::page> &pages) {
+  std::string wrong;
+  size_t accepted = 0, refused = 0;
+  for (const golden::page &page : pages) {
+    if (page.changes.empty()) continue;
+    const golden::made_page made(page);
+    const encoded_page encoded(KVQ_ISA_SCALAR, made);
+    for (const golden::change &change : page.changes) {
+      const exact_memory<uint8_t> block(page.bytes);
+      std::memcpy(block.data, encoded.memory.data, page.bytes);
+      block.data[change.place] ^= change.bits;
+      std::vector<uint32_t> offsets(page.kv_heads, 0);
+      const bool corrupt = kvq_check_block(&encoded.layout, block.data, page.bytes, page.tokens, offsets.data()) != KVQ_OK;
+      const std::string place = page.family + ", byte " + std::to_string(change.place);
+      if (corrupt != change.corrupt) wrong = place + (corrupt ? " is refused" : " is accepted");
+      (corrupt ? refused : accepted)++;
+      for (const kvq_isa isa : available_isas()) {
+        if (corrupt) break;
+        const std::vector<float> out = decode(isa, made, block.data, page.tokens, offsets.data());
+        if (golden::crc32(out.data(), out.size() * sizeof(float)) != change.decoded_crc) wrong = place + " decodes to other numbers: " + kvq_isa_name(isa);
+      }
+    }
+  }
+  report(wrong.empty() && accepted > 50 && refused > 50, "changed blocks are refused, or decode, just as in TypeScript", wrong.empty() ? std::to_string(accepted) + " accepted, " + std::to_string(refused) + " refused" : wrong);
+}
+
 }  // namespace
 
 int main() {
@@ -347,6 +373,7 @@ int main() {
   report(pages.size() > 100, "the golden file has more than 100 pages", std::to_string(pages.size()) + " read; run in native/ or set KVQUANT_GOLDEN_PAGES");
   if (pages.empty()) return 1;
   test_golden_pages(pages);
+  test_golden_changes(pages);
   test_every_isa_agrees();
   test_layouts();
   test_wrong_lengths();

@@ -24,12 +24,21 @@ inline uint32_t crc32(const void *data, size_t bytes) {
   return ~crc;
 }
 
+// A block with one byte changed: what its decoded numbers' checksum is, unless it is corrupt.
+struct change {
+  size_t place;
+  uint8_t bits;
+  bool corrupt;
+  uint32_t decoded_crc;
+};
+
 struct page {
   std::string family;
   uint32_t bits, kv_heads, head_dim, rotary_dim, outliers, feedback, tokens, seed;
   uint32_t plan_crc, input_crc, block_crc, saturated, clamped, decoded_crc;
   size_t bytes;
-  std::string hex; // the whole block, for small pages
+  std::string hex;             // the whole block, for small pages
+  std::vector<change> changes; // of that block
 
   bool keys() const { return family == "channel-keys" || family == "page-keys"; }
   uint32_t columns() const { return kv_heads * head_dim; }
@@ -48,6 +57,13 @@ inline std::vector<page> read_pages(const std::string &path) {
     std::string kind, colon;
     words >> kind;
     if (kind == "hex") words >> pages.back().hex;
+    if (kind == "change") {
+      uint32_t place, bits;
+      std::string result;
+      words >> place >> bits >> result;
+      const bool corrupt = result == "corrupt";
+      pages.back().changes.push_back({place, static_cast<uint8_t>(bits), corrupt, corrupt ? 0 : static_cast<uint32_t>(std::stoul(result, nullptr, 16))});
+    }
     if (kind != "page") continue;
     page p;
     words >> p.family >> p.bits >> p.kv_heads >> p.head_dim >> p.rotary_dim >> p.outliers >> p.feedback >> p.tokens >> p.seed >> colon;

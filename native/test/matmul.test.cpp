@@ -251,7 +251,12 @@ void check_bytes(const std::vector<kvq_isa> &isas) {
               details = std::string(kvq_isa_name(isa)) + " rows " + std::to_string(rows) + " cols " + std::to_string(cols) + " row " + std::to_string(row);
           }
         }
+    // Also one that comes in pages of its own.
+    const problem p = make_problem(type, 1024, 1024, 0, 6);
     matrix large(KVQ_ISA_SCALAR, type.id, 1024, 1024, 0);
+    std::vector<uint8_t> last(p.row_bytes());
+    if (kvq_matrix_fill(large.handle, p.bytes.data(), 1024, 0, nullptr) != KVQ_OK || kvq_matrix_read(large.handle, 1023, last.data()) != KVQ_OK || std::memcmp(last.data(), &p.bytes[1023 * p.row_bytes()], last.size()) != 0)
+      details = "the large matrix";
     const double ratio = static_cast<double>(kvq_matrix_bytes(large.handle)) / static_cast<double>(1024 * kvq_row_bytes(type.id, 1024));
     if (ratio > 1.04) details = "memory " + std::to_string(ratio);
     char figures[64];

@@ -24,7 +24,7 @@ size_t kvq_row_bytes(uint32_t type, size_t cols);
 typedef struct kvq_matrix kvq_matrix;
 
 /* Allocates an empty matrix. `exact` = 1 keeps fp32 activations for quantized types too (weights decoded to fp32 on the fly), for layers that need it.
-   UNSUPPORTED naming nothing (the caller knows type and cols), OUT_OF_CAPACITY. Rows beyond `rows` in the last tile are zero. */
+   UNSUPPORTED naming nothing (the caller knows type and cols), OUT_OF_CAPACITY. Rows that were not filled are zero. */
 kvq_status kvq_matrix_create(kvq_isa isa, uint32_t type, size_t rows, size_t cols, int exact, kvq_matrix **out);
 void kvq_matrix_destroy(kvq_matrix *matrix);
 size_t kvq_matrix_bytes(const kvq_matrix *matrix);
@@ -43,14 +43,15 @@ void kvq_activations_destroy(kvq_activations *activations);
 /* Makes room for [rows, cols]. OUT_OF_CAPACITY leaves it as it was. */
 kvq_status kvq_activations_reserve(kvq_activations *activations, size_t rows, size_t cols);
 /* Prepares rows first .. first+count-1 of x [rows, cols] (row r starts at x + r * stride; x stays borrowed for exact and float matrices). Rows may be prepared on several threads after one
-   kvq_activations_begin. Quantization of a row depends on that row alone. */
+   kvq_activations_begin. Quantization of a row depends on that row alone: 32 values share the scale max |x| / 127; a value that is
+   not finite makes the results of its row NaN, or infinite in fp32. */
 void kvq_activations_begin(kvq_activations *activations, const float *x, size_t rows, size_t cols, size_t stride);
 void kvq_activations_fill(kvq_activations *activations, size_t first, size_t count);
 
 /* Tiles of 16 rows. */
 size_t kvq_matrix_tiles(const kvq_matrix *matrix);
 /* y[r * stride + n] = sum_k x[r, k] * w[n, k] for all activation rows r and the rows n of tiles first .. first+count-1 (n < rows). A result depends on its activation row and weight row
-   alone, bit for bit. Threads call it for disjoint tile ranges. */
+   alone, bit for bit, and int8 results are the same for every ISA. The activations are of the matrix's ISA and cols. Threads call it for disjoint tile ranges. */
 void kvq_matmul(const kvq_matrix *matrix, const kvq_activations *activations, float *y, size_t stride, size_t first, size_t count);
 
 /* y = x / sqrt(mean(x^2) + epsilon) * weight, for `rows` rows of `width` (row strides x_stride, y_stride); y may be x. */

@@ -11,10 +11,10 @@ constexpr size_t exact_chunk_views = 8;
 // Queries of a pass: those whose sums fit in registers. A larger group takes several passes over a chunk, which is in L2 after the first.
 constexpr uint32_t exact_pass_queries = 8;
 
-// Bytes of scratch of one call: queries [pass][head_dim][<= 8], scores [8][chunk_views * 64].
+// Bytes of scratch of one call: queries [pass][head_dim][<= 8], scores [<= 8][chunk_views * 64]. kvq_attention_scratch covers it (test/attend-exact.test.cpp).
 inline size_t exact_scratch_bytes(uint32_t head_dim, uint32_t group) {
   const size_t queries = (static_cast<size_t>(head_dim) * group * sizeof(float) + 63) / 64 * 64;
-  return queries + exact_pass_queries * exact_chunk_views * KVQ_PAGE_TOKENS * sizeof(float);
+  return queries + (group < exact_pass_queries ? group : exact_pass_queries) * exact_chunk_views * KVQ_PAGE_TOKENS * sizeof(float);
 }
 
 // Arguments of kvq_attend_exact as the kernels take them.

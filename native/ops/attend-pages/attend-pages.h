@@ -12,6 +12,8 @@ constexpr uint32_t chunk_tokens = chunk_pages * KVQ_PAGE_TOKENS;
 constexpr uint32_t largest_head_dim = 256;
 // Pairs are handled 16 at a time: queries and angles are padded to whole vectors.
 constexpr uint32_t pair_lanes = 16;
+// Fixed point queries lie this many pairs apart whatever the head dim: constant offsets in the kernels.
+constexpr uint32_t fixed_stride = largest_head_dim / 2;
 
 // Fixed point keys: the grid of pair p puts its calibrated range, with a tenth to spare, at largest_fixed_key; page tables beyond it take a coarser grid (keys-fixed.avx512.cpp).
 constexpr float largest_fixed_key = 32600.0f;
@@ -20,6 +22,8 @@ constexpr float fixed_key_headroom = 1.1f;
 constexpr uint32_t flush_pairs = 16;
 constexpr float largest_query_sum = 65500.0f;
 constexpr float largest_query = 32700.0f;
+// A single query is rotated, and rounded, instead of the keys: with page tables it gets a bit more and the keys, at half the grid's resolution, one less.
+constexpr float single_query_gain = 2.0f;
 
 // Keys of a layer as kernels read them; arrays by code index.
 struct key_tables {
@@ -63,7 +67,7 @@ struct workspace {
   float *page_factor, *page_inverse; /* the same for a page beyond the grid */
   float *page_grid;  /* [padded_pairs] */
   float *page_scale, *page_zero; /* [head_dim] of a page, in grid units */
-  uint32_t *fixed;   /* [2][G][padded_pairs] (im << 16 | re) of a page and of the next one */
+  uint32_t *fixed;   /* [2][G][fixed_stride] (im << 16 | re) of a page and of the next one */
   uint32_t *swapped; /* the same with re and im exchanged */
   float *magnitude;  /* [G][padded_pairs] */
   // chunk
@@ -74,6 +78,7 @@ struct workspace {
   float *sum;     /* [G][head_dim] */
   float *zero_sum; /* [G] sum of weight * zero */
   float *maximum, *total; /* [G] */
+  float *unit; /* [G] value of one unit of a fixed point weight */
   // page
   float *table; /* [head_dim][64]: tables or decoded rows of a page */
   uint8_t *staged; /* codes or levels of a page */
@@ -109,7 +114,9 @@ workspace begin_pages(const kvq_attention_tables *tables, uint32_t head, const f
 // Turns the query exactly to the middle of the page at `start` (re, im).
 void turn_query(const kvq_attention_tables *tables, workspace &work, uint64_t start);
 // Fixed point factors from the magnitudes of the query and a grid.
-void fit_query(const workspace &work, const float *grid, uint32_t padded_pairs, float *factor, float *inverse);
+void fit_query(const workspace &work, const float *grid, uint32_t padded_pairs, float gain, float *factor, float *inverse);
+// How much coarser than the grid a page's keys are, and larger its query.
+float query_gain(const kvq_attention_tables &tables, uint32_t group);
 uint32_t channel_of_code(const kvq_key_plan &plan, uint32_t code);
 
 workspace carve_workspace(void *scratch, uint32_t head_dim, uint32_t group, size_t *bytes);

@@ -172,7 +172,7 @@ inline void exact_scores(const kvq_attention_tables *tables, uint32_t head, kvq:
     const kvq_page_view &page = run.pages[i];
     const uint8_t *codes = page.key + kvq_head_offset(&key.layout, head);
     step_exact(tables, work, page.start);
-    if (i + 1 < run.count + run.following) for (uint32_t b = 0; b < key.layout.codes_bytes + key.layout.side_bytes; b += 64) prefetch(run.pages[i + 1].key + kvq_head_offset(&key.layout, head) + b);
+    if (i + 1 < run.count + run.following) for (uint32_t b = 0; b < key.layout.codes_bytes + key.layout.side_bytes; b += 64) _mm_prefetch(reinterpret_cast<const char *>(run.pages[i + 1].key + kvq_head_offset(&key.layout, head) + b), _MM_HINT_T0);
     const float *table = page_table(key, head, codes + key.layout.codes_bytes, work.table);
     for (uint32_t first = 0; first < work.group; first += exact_part) {
       const uint32_t part = work.group - first < exact_part ? work.group - first : exact_part;
@@ -258,7 +258,7 @@ inline void exact_values(const kvq_attention_tables *tables, uint32_t head, kvq:
   for (size_t i = 0; i < run.count; i++) {
     const kvq_page_view &page = run.pages[i];
     float *weights = work.scores + i * KVQ_PAGE_TOKENS;
-    if (i + 1 < run.count + run.following) for (uint32_t b = 0; b < value.layout.codes_bytes; b += 64) prefetch(run.pages[i + 1].value + head_offset + b);
+    if (i + 1 < run.count + run.following) for (uint32_t b = 0; b < value.layout.codes_bytes; b += 64) _mm_prefetch(reinterpret_cast<const char *>(run.pages[i + 1].value + head_offset + b), _MM_HINT_T0);
     if (value.layout.outliers) {
       each_outlier(page.value + page.value_outliers[head], page.tokens, [&](uint32_t token, uint32_t channel, float delta) {
         for (uint32_t g = 0; g < work.group; g++) work.sum[g * value.head_dim + channel] += weights[g * kvq::chunk_tokens + token] * delta;

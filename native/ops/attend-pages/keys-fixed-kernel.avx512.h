@@ -76,7 +76,7 @@ void score_page(const fixed_page &page) {
               else x = _mm512_add_epi16(ac, bs), y = _mm512_sub_epi16(bc, as);
               const __m512i low = _mm512_unpacklo_epi16(x, y), high = _mm512_unpackhi_epi16(x, y);
               for (int g = 0; g < queries; g++) {
-                const __m512i q = _mm512_set1_epi32(static_cast<int>(fixed[g * page.stride + static_cast<size_t>(pair)]));
+                const __m512i q = _mm512_set1_epi32(static_cast<int>(fixed[g * static_cast<int>(kvq::fixed_stride) + pair]));
                 sums[g][v][0] = _mm512_dpwssd_epi32(sums[g][v][0], low, q);
                 sums[g][v][1] = _mm512_dpwssd_epi32(sums[g][v][1], high, q);
               }
@@ -116,7 +116,9 @@ kvq::avx512::fixed_kernel *kernel_for(uint32_t queries) {
     case 2: return score_page<bits, 2>;
     case 3: return score_page<bits, 3>;
     case 4: return score_page<bits, 4>;
+    case 5: return score_page<bits, 5>;
     case 6: return score_page<bits, 6>;
+    case 7: return score_page<bits, 7>;
     default: return score_page<bits, 8>;
   }
 }

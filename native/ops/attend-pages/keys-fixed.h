@@ -10,9 +10,8 @@ struct fixed_page {
   const uint8_t *codes;    /* of the head */
   const int16_t *table;    /* [head_dim][16 or 32] keys in grid units */
   const int16_t *angles;   /* kvq_rope.offset_fixed; for one query: query_angles */
-  const uint32_t *fixed;   /* [queries][stride] im << 16 | re */
-  const uint32_t *swapped; /* [stride] re << 16 | im, for one query */
-  size_t stride;
+  const uint32_t *fixed;   /* [queries][fixed_stride] im << 16 | re */
+  const uint32_t *swapped; /* re << 16 | im, for one query */
   const float *inverse;    /* [queries][16] */
   uint32_t groups;         /* head_dim / 16 */
   float *scores;           /* [queries][chunk_tokens] */
@@ -21,7 +20,8 @@ struct fixed_page {
 };
 
 using fixed_kernel = void(const fixed_page &page);
-// Kernel of a bit width for 1, 2, 3, 4, 6 or 8 queries.
+// Kernel of a bit width for 1 .. most_fixed_queries queries.
+constexpr uint32_t most_fixed_queries = 8;
 fixed_kernel *fixed_kernel_of(uint32_t bits, uint32_t queries);
 
 }  // namespace kvq::avx512

@@ -21,7 +21,7 @@ void kvq::turn_query(const kvq_attention_tables *tables, workspace &work, uint64
 }
 
 // A factor for each flush of 16 pairs: the largest one with which neither their sum nor one number overflows.
-void kvq::fit_query(const workspace &work, const float *grid, uint32_t padded_pairs, float *factor, float *inverse) {
+void kvq::fit_query(const workspace &work, const float *grid, uint32_t padded_pairs, float gain, float *factor, float *inverse) {
   for (uint32_t g = 0; g < work.group; g++) {
     for (uint32_t first = 0; first < padded_pairs; first += flush_pairs) {
       const float *magnitude = work.magnitude + g * padded_pairs + first;
@@ -32,9 +32,11 @@ void kvq::fit_query(const workspace &work, const float *grid, uint32_t padded_pa
         sum += reach;
         most = reach > most ? reach : most;
       }
-      const float by_sum = largest_query_sum / sum, by_one = largest_query / most, unit = by_sum < by_one ? by_sum : by_one;
-      for (uint32_t p = 0; p < count; p++) factor[g * padded_pairs + first + p] = unit * grid[first + p];
+      const float by_sum = largest_query_sum / sum, by_one = largest_query / (most * gain), unit = by_sum < by_one ? by_sum : by_one;
+      for (uint32_t p = 0; p < count; p++) factor[g * padded_pairs + first + p] = unit * gain * grid[first + p];
       inverse[g * 16 + first / flush_pairs] = 1 / unit;
     }
   }
 }
+
+float kvq::query_gain(const kvq_attention_tables &tables, uint32_t group) { return tables.key.page_scales && group == 1 ? single_query_gain : 1.0f; }

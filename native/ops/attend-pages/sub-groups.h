@@ -1,15 +1,14 @@
-// Groups of queries that have no kernel of their own are answered in parts.
+// Groups of more queries than the largest kernel takes are answered in parts.
 #pragma once
 
 #include <cstdint>
 
 namespace {
 
-// Size of the next part of `left` queries: 1, 2, 3, 4, 6 or 8; 5 = 4 + 1, 7 = 4 + 3, 12 = 6 + 6.
-inline uint32_t next_part(uint32_t left) {
-  if (left == 12) return 6;
-  if (left >= 8) return 8;
-  return left == 7 || left == 5 ? 4 : left;
+// Size of the next part of `left` queries: parts of at most `most`, as equal as possible (12 = 6 + 6, 9 = 5 + 4).
+inline uint32_t next_part(uint32_t left, uint32_t most) {
+  const uint32_t parts = (left + most - 1) / most;
+  return (left + parts - 1) / parts;
 }
 
 }  // namespace

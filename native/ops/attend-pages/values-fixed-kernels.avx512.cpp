@@ -84,6 +84,7 @@ fixed_value_kernel *kernel_for(uint32_t queries) {
     case 2: return add_pages<bits, split, 2>;
     case 3: return add_pages<bits, split, 3>;
     case 4: return add_pages<bits, split, 4>;
+    case 5: return add_pages<bits, split, 5>;
     default: return add_pages<bits, split, 6>;
   }
 }

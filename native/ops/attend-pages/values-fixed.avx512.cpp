@@ -91,11 +91,10 @@ void add_groups(const uint8_t *staged, uint32_t groups, const uint8_t *bytes, in
 
 template <int queries>
 void add_page(const uint8_t *staged, uint32_t groups, const uint8_t *bytes, int32_t *sums, size_t sum_stride) {
-  constexpr int width = queries == 1 ? 4 : queries <= 4 ? 2 : queries <= 6 ? 2 : 1;
+  constexpr int width = queries == 1 ? 4 : 2;
   uint32_t c = 0;
   for (; c + width <= groups; c += width) add_groups<queries, width>(staged + c * 64, groups, bytes, sums + c * sum_stride, sum_stride);
-  if constexpr (width > 1)
-    for (; c < groups; c++) add_groups<queries, 1>(staged + c * 64, groups, bytes, sums + c * sum_stride, sum_stride);
+  for (; c < groups; c++) add_groups<queries, 1>(staged + c * 64, groups, bytes, sums + c * sum_stride, sum_stride);
 }
 
 void add_page_of(uint32_t queries, const uint8_t *staged, uint32_t groups, const uint8_t *bytes, int32_t *sums, size_t sum_stride) {
@@ -104,8 +103,8 @@ void add_page_of(uint32_t queries, const uint8_t *staged, uint32_t groups, const
     case 2: return add_page<2>(staged, groups, bytes, sums, sum_stride);
     case 3: return add_page<3>(staged, groups, bytes, sums, sum_stride);
     case 4: return add_page<4>(staged, groups, bytes, sums, sum_stride);
-    case 6: return add_page<6>(staged, groups, bytes, sums, sum_stride);
-    default: return add_page<8>(staged, groups, bytes, sums, sum_stride);
+    case 5: return add_page<5>(staged, groups, bytes, sums, sum_stride);
+    default: return add_page<6>(staged, groups, bytes, sums, sum_stride);
   }
 }
 
@@ -118,7 +117,7 @@ void add_staged(const value_tables &value, const workspace &work, page_run run, 
     for (uint32_t b = 0; b < value.layout.codes_bytes; b += 64) _mm_prefetch(reinterpret_cast<const char *>(ahead + b), _MM_HINT_T0);
     look_up_page(value, run.pages[i].value + head_offset, work.staged);
     for (uint32_t first = 0, part; first < work.group; first += part) {
-      part = next_part(work.group - first);
+      part = next_part(work.group - first, kvq::avx512::most_value_queries);
       add_page_of(part, work.staged, groups, work.bytes + first * size_t(2 * chunk_tokens) + i * KVQ_PAGE_TOKENS, work.whole + first * 32, sum_stride);
     }
   }
@@ -138,8 +137,7 @@ void add_in_registers(const value_tables &value, const workspace &work, page_run
       pages.ahead[pages.count++] = run.pages[ahead < last ? ahead : last].value + head_offset;
     }
     for (uint32_t first = 0, part; first < work.group; first += part) {
-      part = next_part(work.group - first);
-      if (part == 8) part = 4;
+      part = next_part(work.group - first, kvq::avx512::most_value_queries);
       pages.bytes = work.bytes + first * size_t(2 * chunk_tokens) + i * KVQ_PAGE_TOKENS;
       pages.sums = work.whole + first * size_t(32);
       kvq::avx512::fixed_value_kernel_of(value.bits, pages.groups, part)(pages);
@@ -153,13 +151,12 @@ void kvq::avx512::fixed_values(const kvq_attention_tables *tables, uint32_t head
   const value_tables &value = tables->value;
   const uint32_t head_dim = value.head_dim, groups = head_dim / 16, tokens = static_cast<uint32_t>(run.count) * KVQ_PAGE_TOKENS;
   const size_t head_offset = kvq_head_offset(&value.layout, head), sum_stride = work.group * size_t(32);
-  alignas(64) float unit[64];
   load_token_numbers(value, work, run);
   for (uint32_t g = 0; g < work.group; g++) {
     const float *weights = work.scores + g * chunk_tokens;
     uint8_t *high = work.bytes + g * size_t(2 * chunk_tokens);
     const float one = quantize_weights(weights, work.token_scale, tokens, high, high + chunk_tokens);
-    if (g < 64) unit[g] = one;
+    work.unit[g] = one;
     if (!value.rotated) {
       __m512 sum = _mm512_setzero_ps();
       for (uint32_t t = 0; t < tokens; t += 16) sum = _mm512_fmadd_ps(_mm512_load_ps(weights + t), _mm512_load_ps(work.token_zero + t), sum);
@@ -171,7 +168,7 @@ void kvq::avx512::fixed_values(const kvq_attention_tables *tables, uint32_t head
   else add_staged(value, work, run, head_offset, sum_stride);
   if (value.layout.outliers) add_value_outliers(tables, head, work, run);
   for (uint32_t g = 0; g < work.group; g++) {
-    const float level = unit[g] / 127.0f;
+    const float level = work.unit[g] / 127.0f;
     const __m512 high = _mm512_set1_ps(level * 256), low = _mm512_set1_ps(level);
     for (uint32_t c = 0; c < groups; c++) {
       const int32_t *whole = work.whole + c * sum_stride + g * 32;

@@ -21,7 +21,8 @@ struct fixed_value_pages {
 };
 
 using fixed_value_kernel = void(const fixed_value_pages &pages);
-// Kernel for 1, 2, 3, 4 or 6 queries that decodes in registers; NULL for head dims whose groups of 16 do not fill packing units.
+constexpr uint32_t most_value_queries = 6;
+// Kernel for 1 .. most_value_queries queries that decodes in registers; NULL for head dims whose groups of 16 do not fill packing units.
 fixed_value_kernel *fixed_value_kernel_of(uint32_t bits, uint32_t groups, uint32_t queries);
 
 }  // namespace kvq::avx512

@@ -1,4 +1,4 @@
-// Decodes pages to rows of fp32 (docs/format.md section 2.4): codes to a tile [head_dim][64], where a lane is a token, then to rows; outliers last.
+// Decodes pages to rows of fp32 (docs/format.md section 2.5): codes to a tile [head_dim][64], where a lane is a token, then to rows; outliers last.
 // The file that includes this one defines `lanes` first.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Encodes the values of a page (docs/format.md section 2.3): per token, or rotated. A lane is a token.
+// Encodes the values of a page (docs/format.md sections 2.3 and 2.4): per token, or rotated. A lane is a token.
 // The file that includes this one defines `lanes` first.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Writes the outlier section of one head (docs/format.md section 1.4).
+// Writes the outlier section of one head (docs/format.md section 1.3).
 #pragma once
 
 #include <stddef.h>

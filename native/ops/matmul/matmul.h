@@ -46,10 +46,13 @@ constexpr int panel_sizes = 4;
 
 // What an instruction set offers.
 struct backend {
-  size_t largest_panel;                                                                            // a power of two, at most 8
-  void (*quantize)(const float *x, size_t cols, activation_block *blocks, size_t step);            // one row, into every `step`-th block
-  const panel_kernel *(*find_fast)(uint32_t type);                                                 // [panel_sizes]; null for float types
-  const exact_kernel *(*find_exact)(uint32_t type);                                                // the same for every type
+  size_t largest_panel; // a power of two, at most 8
+  // Quantizes one row into every `step`-th block.
+  void (*quantize)(const float *x, size_t cols, activation_block *blocks, size_t step);
+  // Kernels [panel_sizes] of a tensor type, null for float types.
+  const panel_kernel *(*find_fast)(uint32_t type);
+  // The same for products with fp32 activations; every type has them.
+  const exact_kernel *(*find_exact)(uint32_t type);
 };
 
 const backend &backend_of(kvq_isa isa);

@@ -1,4 +1,4 @@
-// Value codes between channel rows [head_dim][64 tokens] and the page's vectors [head_dim][64 lanes] (docs/format.md section 1.3): vector
+// Value codes between channel rows [head_dim][64 tokens] and the page's vectors [head_dim][64 lanes] (docs/format.md section 1.2): vector
 // (token >> 2) * (head_dim / 16) + (channel >> 4) holds 16 channels x 4 tokens, so 16 channel rows are 16 x 16 4-byte numbers to transpose.
 // The file that includes this one defines `lanes` first.
 #pragma once

@@ -1,5 +1,6 @@
 /** The addon as TypeScript sees it, and its loading. Numbers and layouts are checked by the callers; the addon checks lengths again for memory safety. */
 
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -165,7 +166,7 @@ export interface Addon {
   readonly KeyCodec: new (options: KeyCodecOptions) => AddonCodec;
   readonly ValueCodec: new (options: ValueCodecOptions) => AddonCodec;
   readonly Threads: new (threads: number) => AddonThreads;
-  readonly Cache: new (options: AddonCacheOptions | { readonly forkOf: AddonCache }) => AddonCache;
+  readonly Cache: new (options: AddonCacheOptions | { readonly forkOf: AddonCache } | { readonly likeOf: AddonCache }) => AddonCache;
   readonly Model: new (options: AddonModelOptions) => AddonModel;
 }
 
@@ -175,14 +176,15 @@ let loaded: Addon | undefined;
 let failure: Error | undefined;
 
 /**
- * Loads the addon once: `build/Release` of a source build, else a prebuilt binary of this platform.
+ * Loads the addon once: the file `KVQUANT_ADDON` names (builds with sanitizers), `build/Release` of a source build, else a prebuilt binary of this platform.
  * @throws NATIVE_UNAVAILABLE with the reason
  */
 export function loadAddon(): Addon {
   if (loaded !== undefined) return loaded;
   try {
     if (failure !== undefined) throw failure;
-    loaded = nodeGypBuild(packageFolder) as Addon;
+    const named = process.env.KVQUANT_ADDON;
+    loaded = (named === undefined || named === "" ? nodeGypBuild(packageFolder) : createRequire(import.meta.url)(named)) as Addon;
     return loaded;
   } catch (error) {
     failure = error as Error;

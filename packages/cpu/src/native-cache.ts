@@ -45,6 +45,8 @@ export interface NativeKvCache extends KvCache {
   /** The code that each layer and side runs. */
   paths(): readonly KernelPath[];
   fork(): NativeKvCache;
+  /** An empty cache with the same options that shares the tables of this one, even of a disposed one. */
+  another(): NativeKvCache;
   /** Adds a page that was encoded elsewhere (see `decodePageAtRest`) right after the tokens held; its position is where it lands. @throws CORRUPT_DATA, INVALID_ARGUMENT */
   addPage(layer: number, page: Omit<CachePage, "start">): void;
   /**
@@ -142,6 +144,7 @@ function wrap(fixed: Fixed, handle: AddonCache, queryable: number[]): NativeKvCa
       });
     },
     fork: () => wrap(fixed, callNative(() => new (loadAddon().Cache)({ forkOf: handle })), [...queryable]),
+    another: () => wrap(fixed, callNative(() => new (loadAddon().Cache)({ likeOf: handle })), queryable.map(() => 0)),
     checkpoint() {
       const saved = callNative(() => new (loadAddon().Cache)({ forkOf: handle }));
       return () => {

@@ -3,6 +3,7 @@
 import { createKvCache } from "@kvquant/cache";
 import type { KvCache, LayerPlan } from "@kvquant/cache";
 import { createNativeCache, explainNativeCodec, openNativeCodec } from "@kvquant/cpu";
+import type { NativeKvCache } from "@kvquant/cpu";
 import { artifactTableBytes, checkArtifactModel, openArtifact } from "@kvquant/quant";
 import type { KvqArtifact, Quantizer } from "@kvquant/quant";
 import { createRope } from "@kvquant/rope";
@@ -35,6 +36,8 @@ export interface ModelCacheOptions {
 
 /** The model a cache is for. */
 export interface CacheModel {
+  /** Caches whose tables can be shared, by artifact and options. */
+  readonly shared: WeakMap<object, Map<string, NativeKvCache>>;
   readonly config: ModelConfig;
   readonly fingerprint: string;
   readonly shape: CacheShape;
@@ -66,7 +69,19 @@ function usesPages({ engine }: CacheModel, { artifact, attention, quantizeOpenPa
   return artifact === "fp16" || artifact.layers.every(({ key, value }) => [key, value].every(({ id }) => id.startsWith("kvquant/") && !TILE_QUANTIZERS.has(id)));
 }
 
-function nativeCache(model: CacheModel, { artifact, tailTokens, precision }: ModelCacheOptions, sinkTokens: number): KvCache {
+/** Caches of one artifact and options share their tables: the first one is made, the others are made like it. */
+function nativeCache(model: CacheModel, options: ModelCacheOptions, sinkTokens: number): KvCache {
+  const { artifact, tailTokens, precision } = options;
+  const key = JSON.stringify([sinkTokens, tailTokens, precision]);
+  const owner = artifact === "fp16" ? model.shared : artifact;
+  let ofArtifact = model.shared.get(owner);
+  if (ofArtifact === undefined) model.shared.set(owner, (ofArtifact = new Map()));
+  let pattern = ofArtifact.get(key);
+  if (pattern === undefined) ofArtifact.set(key, (pattern = makeNativeCache(model, options, sinkTokens)));
+  return pattern.another();
+}
+
+function makeNativeCache(model: CacheModel, { artifact, tailTokens, precision }: ModelCacheOptions, sinkTokens: number): NativeKvCache {
   const { threads, isa } = model.engine as NativeEngine;
   const missing = artifact === "fp16" ? undefined : artifact.layers.flatMap(({ key, value }) => [key, value]).map(explainNativeCodec).find((reason) => reason !== undefined);
   if (missing !== undefined) throw new KvquantError("UNSUPPORTED", `${missing}; decode pages first with attention: tiles (--attention tiles), or use the reference engine (--engine reference)`);

@@ -6,7 +6,7 @@ import type { CacheShape } from "@kvquant/spec";
 import type { ModelConfig } from "./config/model-config.js";
 import { checkContext } from "./check-context.js";
 import { createModelCache } from "./create-model-cache.js";
-import type { ModelCacheOptions } from "./create-model-cache.js";
+import type { CacheModel, ModelCacheOptions } from "./create-model-cache.js";
 import { CalibrationPasses } from "./engine/calibration-passes.js";
 import type { LayerAttention, LayerGradients, PassOptions } from "./engine/calibration-passes.js";
 import type { Engine, ForwardOptions } from "./engine/engine.js";
@@ -28,6 +28,7 @@ export class LanguageModel implements AsyncDisposable {
   #passes: CalibrationPasses | undefined;
   /** Calibration differentiates in fp32, whatever engine runs the model; made when first needed unless it is that engine. */
   #reference: ReferenceEngine | undefined;
+  readonly #sharedCaches: CacheModel["shared"] = new WeakMap();
   #warned = false;
   #disposed = false;
 
@@ -66,7 +67,7 @@ export class LanguageModel implements AsyncDisposable {
    */
   createCache(options: ModelCacheOptions): KvCache {
     this.#checkLive();
-    return createModelCache({ config: this.config, fingerprint: this.fingerprint, shape: this.shape, engine: this.#engine }, { ...options, attention: options.attention ?? this.#attention });
+    return createModelCache({ shared: this.#sharedCaches, config: this.config, fingerprint: this.fingerprint, shape: this.shape, engine: this.#engine }, { ...options, attention: options.attention ?? this.#attention });
   }
 
   /**
