@@ -20,6 +20,7 @@ export interface ModelOptions extends CommonOptions {
   readonly engine?: EngineChoice;
   readonly isa?: Isa;
   readonly attention?: "pages" | "tiles";
+  readonly products?: "fast" | "exact";
 }
 
 /** What every command that may have to calibrate takes; undefined: as kept for the model, or the default. */
@@ -37,14 +38,15 @@ export function addCommonOptions(command: Command): Command {
     .option("-q, --quiet", "no progress on standard error");
 }
 
-/** Adds {@link ModelOptions}. */
-export function addModelOptions(command: Command): Command {
+/** Adds {@link ModelOptions}; what measures quality multiplies exactly unless told otherwise. */
+export function addModelOptions(command: Command, products: "fast" | "exact" = "fast"): Command {
   return addCommonOptions(command)
     .option("--offline", "use files already on this machine only")
     .option("--threads <count>", "threads of the engine (default: all processors)", integerFrom(1))
     .addOption(new Option("--engine <kind>", "native kernels, or the reference in fp32 (default: auto, native where it can)").choices(["auto", "native", "reference"]))
     .addOption(new Option("--isa <name>", "instruction set of the native engine (default: the best)").choices(["scalar", "avx2", "avx512"]))
-    .addOption(new Option("--attention <kind>", "on compressed pages, or on pages decoded first, which any quantizer and head dim can (default: pages where kernels exist)").choices(["pages", "tiles"]));
+    .addOption(new Option("--attention <kind>", "on compressed pages, or on pages decoded first, which any quantizer and head dim can (default: pages where kernels exist)").choices(["pages", "tiles"]))
+    .addOption(new Option("--products <kind>", "of the native engine: fast with 8-bit activations, exact in fp32").choices(["fast", "exact"]).default(products));
 }
 
 /** Adds `--jobs`, caches evaluated at once. */

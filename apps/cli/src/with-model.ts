@@ -16,7 +16,7 @@ export async function withModel<Result>(
   const { context } = options;
   const model = await context.progress.run(
     `loading ${name}`,
-    (update) => loadModel(name, { ...resolveOptions(options, update), ...engineOptions(options), onWarning: (message) => context.progress.note(message) }),
+    (update) => loadModel(name, { ...resolveOptions(options, update), ...engineOptions(options), threads: options.threads, onWarning: (message) => context.progress.note(message) }),
     describeModel,
   );
   try {
@@ -26,9 +26,12 @@ export async function withModel<Result>(
   }
 }
 
+/** What a model is run with besides threads; workers get the same. */
+export type EngineSettings = Pick<LoadModelOptions, "engine" | "isa" | "attention" | "exactProducts">;
+
 /** Options of running a model. */
-export function engineOptions({ threads, engine, isa, attention }: ModelOptions): Pick<LoadModelOptions, "threads" | "engine" | "isa" | "attention"> {
-  return { threads, engine, isa, attention };
+export function engineOptions({ engine, isa, attention, products }: ModelOptions): EngineSettings {
+  return { engine, isa, attention, exactProducts: products === "exact" ? "all" : "none" };
 }
 
 /** Options of finding a model, with its steps shown. */

@@ -147,7 +147,8 @@ async function referenceOf(model: EvaluationModel, window: Int32Array, { store, 
     onSkip();
     return stored;
   }
-  const cache = model.createCache({ artifact: "fp16" });
+  // On tiles keys are rounded to fp16 before RoPE, as compressed caches see them; the native fp16 pages round them after it.
+  const cache = model.createCache({ artifact: "fp16", attention: "tiles" });
   try {
     const began = performance.now();
     const hidden = await model.forward(window, cache, { signal, onLayer: onStep });

@@ -12,7 +12,7 @@ import { formatSeconds } from "../format.js";
 import type { Io } from "../io.js";
 import { addJobsOption, addModelOptions } from "../options.js";
 import type { ModelOptions } from "../options.js";
-import { withModel } from "../with-model.js";
+import { engineOptions, withModel } from "../with-model.js";
 
 interface DemoOptions extends ModelOptions {
   readonly model?: string;
@@ -26,7 +26,7 @@ export function demoCommand(io: Io): Command {
   const command = new Command("demo")
     .description("Calibrates a small model, prints what compressed caches save and cost, and lets two of them answer a question.")
     .option("--model <model>", `name or path of a model (default: ${defaultModel}, or ${embeddedModel} where nothing can be downloaded)`);
-  return addJobsOption(addModelOptions(command), Math.min(2, availableParallelism())).action((options: DemoOptions) => demo(options, io));
+  return addJobsOption(addModelOptions(command, "exact"), Math.min(2, availableParallelism())).action((options: DemoOptions) => demo(options, io));
 }
 
 async function demo(options: DemoOptions, io: Io): Promise<void> {
@@ -42,7 +42,7 @@ async function demo(options: DemoOptions, io: Io): Promise<void> {
 async function runOnModel(options: DemoOptions, context: Context): Promise<DemoReport> {
   const { jobs, threads = availableParallelism() } = options;
   const onRows = (report: DemoReport): void => context.print(formatDemoTable(report));
-  const run = (name: string) => withModel(name, { ...options, context }, (model) => runDemo(model, { context, modelName: name, engine: { engine: options.engine, isa: options.isa, attention: options.attention }, jobs, threads, onRows }));
+  const run = (name: string) => withModel(name, { ...options, context }, (model) => runDemo(model, { context, modelName: name, engine: engineOptions(options), jobs, threads, onRows }));
   if (options.model !== undefined) return run(options.model);
   try {
     return await run(defaultModel);

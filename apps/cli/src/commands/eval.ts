@@ -17,7 +17,7 @@ import type { CalibrationOptions, ModelOptions } from "../options.js";
 import { formatTable } from "../table.js";
 import type { Column } from "../table.js";
 import { readTokens } from "../text-source.js";
-import { withModel } from "../with-model.js";
+import { engineOptions, withModel } from "../with-model.js";
 
 interface EvalOptions extends ModelOptions, CalibrationOptions {
   readonly caches: string;
@@ -41,7 +41,7 @@ export function evalCommand(io: Io): Command {
     .option("--windows <count>", "windows (default: 8, or what the text has)", integerFrom(1))
     .option("--tail <tokens>", "newest tokens a query sees exact; 0: all are compressed; several, divided by commas, give rows for each", integersFrom(0), [64])
     .option("--calibration-data <file>", "text for presets that have no calibration yet");
-  return addJobsOption(addModelOptions(addCalibrationOptions(command)), 1).action((name: string, options: EvalOptions) => runEval(name, options, io));
+  return addJobsOption(addModelOptions(addCalibrationOptions(command), "exact"), 1).action((name: string, options: EvalOptions) => runEval(name, options, io));
 }
 
 async function runEval(name: string, options: EvalOptions, io: Io): Promise<void> {
@@ -54,7 +54,7 @@ async function runEval(name: string, options: EvalOptions, io: Io): Promise<void
       evaluateInWorkers(model, {
         jobs: options.jobs,
         modelName: name,
-        engine: { engine: options.engine, isa: options.isa, attention: options.attention },
+        engine: engineOptions(options),
         threads: options.threads ?? availableParallelism(),
         caches,
         tokens,

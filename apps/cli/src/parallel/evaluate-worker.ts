@@ -4,17 +4,17 @@ import { parentPort, workerData } from "node:worker_threads";
 import { evaluateCaches } from "@kvquant/eval";
 import type { EvaluationReport } from "@kvquant/eval";
 import { loadModel } from "@kvquant/model";
-import type { LoadModelOptions } from "@kvquant/model";
 import { decodeArtifact } from "@kvquant/quant";
 import { KvquantError } from "@kvquant/spec";
 import type { KvquantErrorCode } from "@kvquant/spec";
+import type { EngineSettings } from "../with-model.js";
 
 /** What a worker is given. */
 export interface WorkerTask {
   /** Name the model is loaded by; it is on this machine already. */
   readonly model: string;
   /** Engine, instruction set and attention. */
-  readonly engine: Pick<LoadModelOptions, "engine" | "isa" | "attention">;
+  readonly engine: EngineSettings;
   readonly threads: number;
   readonly caches: readonly { readonly name: string; /** A `.kvq` file. */ readonly artifact: Uint8Array }[];
   readonly tokens: Int32Array;
