@@ -126,7 +126,7 @@ void attend_rows(SharedThreads &threads, SequenceCache &cache, size_t index, con
 
 Napi::Function CacheObject::define(Napi::Env env) {
   return DefineClass(env, "Cache",
-                     {InstanceMethod<&CacheObject::length>("length"), InstanceMethod<&CacheObject::busy>("busy"), InstanceMethod<&CacheObject::layer_length>("layerLength"),
+                     {InstanceMethod<&CacheObject::length>("length"), InstanceMethod<&CacheObject::busy>("busy"), InstanceMethod<&CacheObject::layer_length>("layerLength"), InstanceMethod<&CacheObject::pages_end>("pagesEnd"),
                       InstanceMethod<&CacheObject::append>("append"), InstanceMethod<&CacheObject::attend>("attend"), InstanceMethod<&CacheObject::time_attention>("timeAttention"),
                       InstanceMethod<&CacheObject::truncate>("truncate"), InstanceMethod<&CacheObject::truncate_layer>("truncateLayer"), InstanceMethod<&CacheObject::restore>("restore"),
                       InstanceMethod<&CacheObject::dispose>("dispose"), InstanceMethod<&CacheObject::bytes>("bytes"), InstanceMethod<&CacheObject::pages>("pages"),
@@ -171,6 +171,12 @@ Napi::Value CacheObject::busy(const Napi::CallbackInfo &info) { return Napi::Boo
 Napi::Value CacheObject::layer_length(const Napi::CallbackInfo &info) {
   SequenceCache &cache = idle(info.Env());
   return Napi::Number::New(info.Env(), static_cast<double>(cache.layer(integer(info[0], "layer", cache.layers() - 1)).length()));
+}
+
+// pagesEnd(layer): position after the closed pages
+Napi::Value CacheObject::pages_end(const Napi::CallbackInfo &info) {
+  SequenceCache &cache = idle(info.Env());
+  return Napi::Number::New(info.Env(), static_cast<double>(cache.layer(integer(info[0], "layer", cache.layers() - 1)).open_start()));
 }
 
 // append(layer, keys, values, rows)

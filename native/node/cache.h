@@ -33,6 +33,7 @@ class CacheObject : public Napi::ObjectWrap<CacheObject> {
   Napi::Value length(const Napi::CallbackInfo &info);
   Napi::Value busy(const Napi::CallbackInfo &info);
   Napi::Value layer_length(const Napi::CallbackInfo &info);
+  Napi::Value pages_end(const Napi::CallbackInfo &info);
   void append(const Napi::CallbackInfo &info);
   Napi::Value attend(const Napi::CallbackInfo &info);
   Napi::Value time_attention(const Napi::CallbackInfo &info);

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { KvquantError } from "@kvquant/spec";
+import { benchCommand } from "./commands/bench.js";
 import { calibrateCommand } from "./commands/calibrate.js";
 import { demoCommand } from "./commands/demo.js";
 import { evalCommand } from "./commands/eval.js";
@@ -33,10 +34,17 @@ function createProgram(io: Io): Command {
     .exitOverride()
     .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) })
     .showHelpAfterError("(--help lists what there is)");
-  for (const create of [pullCommand, calibrateCommand, inspectCommand, generateCommand, evalCommand, demoCommand]) {
-    program.addCommand(create(io).copyInheritedSettings(program));
+  for (const create of [pullCommand, calibrateCommand, inspectCommand, generateCommand, evalCommand, benchCommand, demoCommand]) {
+    program.addCommand(inheritSettings(create(io), program));
   }
   return program;
+}
+
+/** Gives a command and those below it the exit and output of their parent. */
+function inheritSettings(command: Command, parent: Command): Command {
+  command.copyInheritedSettings(parent);
+  for (const below of command.commands) inheritSettings(below, command);
+  return command;
 }
 
 /** Of this package's package.json, one level above both src and dist. */

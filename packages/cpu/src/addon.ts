@@ -101,6 +101,8 @@ export interface AddonCache {
   length(): number;
   busy(): boolean;
   layerLength(layer: number): number;
+  /** Position after the closed pages. */
+  pagesEnd(layer: number): number;
   append(layer: number, keys: Float32Array, values: Float32Array, rows: number): void;
   attend(threads: AddonThreads, layer: number, queries: Float32Array, rows: number, out: Float32Array): Promise<void>;
   timeAttention(threads: AddonThreads, queries: Float32Array, repeats: number, nanoseconds: Float64Array, out: Float32Array): Promise<void>;

@@ -232,12 +232,11 @@ function layerStore(fixed: Fixed, handle: AddonCache, index: number, queryable: 
       check(q.rows <= queryable[index]!, name("attend q"), `at most ${queryable[index]} rows, the newest tokens that can still be queried`, q.rows);
       checkMatrix(name("attend out"), out, q.rows, queryColumns);
       checkFinite(name("attend q"), q.data);
-      const pagesBefore = callNative(() => handle.pages(index, false)).length;
+      const endBefore = callNative(() => handle.pagesEnd(index));
       await awaitNative(() => handle.attend(threads.handle, index, q.data, q.rows, out.data), name("attend"));
-      const pages = callNative(() => handle.pages(index, false));
+      const end = callNative(() => handle.pagesEnd(index));
       // Older queries saw as exact what has just been compressed.
-      const last = pages.at(-1);
-      if (pages.length > pagesBefore && last !== undefined) queryable[index] = Math.min(queryable[index]!, held - (last.start + last.tokens + fixed.tailTokens - 1));
+      if (end > endBefore) queryable[index] = Math.min(queryable[index]!, held - (end + fixed.tailTokens - 1));
     },
     truncate(tokens) {
       const held = length();

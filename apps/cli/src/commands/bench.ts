@@ -1,0 +1,14 @@
+/** `kvquant bench`: how fast and how large, measured here. */
+
+import { Command } from "commander";
+import type { Io } from "../io.js";
+import { benchAttentionCommand } from "./bench-attention.js";
+import { benchEncodeCommand } from "./bench-encode.js";
+import { benchMemoryCommand } from "./bench-memory.js";
+import { benchModelCommand } from "./bench-model.js";
+
+export function benchCommand(io: Io): Command {
+  const command = new Command("bench").description("Measures the native backend on this machine: attention, whole models, encoding, memory.");
+  for (const create of [benchAttentionCommand, benchModelCommand, benchEncodeCommand, benchMemoryCommand]) command.addCommand(create(io));
+  return command;
+}
