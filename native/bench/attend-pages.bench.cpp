@@ -4,6 +4,10 @@
 #if defined(__AVX512F__) || !defined(__x86_64__)
 #error "compile this file without instruction set flags; the kernels choose"
 #endif
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of g++ 12's own AVX-512 header (GCC bug 105593)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <immintrin.h>
 #include <sys/mman.h>
 #include <time.h>

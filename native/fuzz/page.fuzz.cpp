@@ -83,17 +83,16 @@ void decode_everywhere(const subject &chosen, const uint8_t *bytes, size_t size,
   std::memcpy(block, bytes, size);
   std::memset(static_cast<uint8_t *>(block) + size, 0, KVQ_BLOCK_PADDING);
   std::vector<float> first;
-  static std::vector<float> out;
   for (int isa = 0; isa < KVQ_ISA_COUNT; isa++) {
     if (!kvq_isa_available(static_cast<kvq_isa>(isa))) continue;
-    out.assign(count, NAN);
+    std::vector<float> out(count, NAN); // of exactly this size: an index outside the last head writes behind it
     if (chosen.keys) kvq_decode_keys(static_cast<kvq_isa>(isa), &chosen.key, static_cast<uint8_t *>(block), chosen.tokens, offsets, out.data(), scratch);
     else kvq_decode_values(static_cast<kvq_isa>(isa), &chosen.value, static_cast<uint8_t *>(block), chosen.tokens, offsets, out.data(), scratch);
     if (isa == KVQ_ISA_SCALAR) {
       float largest = 0;
       for (const float x : out) largest = std::fmax(largest, std::fabs(x) < INFINITY ? 0.0f : 1.0f);
       require(largest == 0);
-      first = out;
+      first.swap(out);
     } else {
       require(std::memcmp(first.data(), out.data(), count * sizeof(float)) == 0);
     }

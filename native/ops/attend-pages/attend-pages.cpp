@@ -71,7 +71,7 @@ kvq::workspace kvq::begin_pages(const kvq_attention_tables *tables, uint32_t hea
   workspace work = carve_workspace(scratch, head_dim, group, nullptr);
   work.position = position;
   load_query(tables, q, scale, work);
-  if (tables->kernels->fixed_keys) fit_query(work, tables->key.grid + static_cast<size_t>(head) * padded, padded, query_gain(*tables, group), work.factor, work.inverse);
+  if (tables->kernels->fixed_keys) fit_query(work, tables->key.grid + static_cast<size_t>(head) * padded, padded, query_gain(group), work.factor, work.inverse);
   turn_query(tables, work, start);
   for (uint32_t g = 0; g < group; g++) work.maximum[g] = -INFINITY, work.total[g] = work.zero_sum[g] = 0;
   for (size_t i = 0; i < static_cast<size_t>(group) * head_dim; i++) work.sum[i] = 0;

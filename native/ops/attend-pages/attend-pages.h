@@ -22,7 +22,7 @@ constexpr float fixed_key_headroom = 1.1f;
 constexpr uint32_t flush_pairs = 16;
 constexpr float largest_query_sum = 65500.0f;
 constexpr float largest_query = 32700.0f;
-// A single query is rotated, and rounded, instead of the keys: with page tables it gets a bit more and the keys, at half the grid's resolution, one less.
+// A single query is rotated, and rounded, instead of the keys: it gets a bit more, and the keys, at half the grid's resolution, one less.
 constexpr float single_query_gain = 2.0f;
 
 // Keys of a layer as kernels read them; arrays by code index.
@@ -116,7 +116,7 @@ void turn_query(const kvq_attention_tables *tables, workspace &work, uint64_t st
 // Fixed point factors from the magnitudes of the query and a grid.
 void fit_query(const workspace &work, const float *grid, uint32_t padded_pairs, float gain, float *factor, float *inverse);
 // How much coarser than the grid a page's keys are, and larger its query.
-float query_gain(const kvq_attention_tables &tables, uint32_t group);
+float query_gain(uint32_t group);
 uint32_t channel_of_code(const kvq_key_plan &plan, uint32_t code);
 
 workspace carve_workspace(void *scratch, uint32_t head_dim, uint32_t group, size_t *bytes);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ops/attend-pages/page-codes.h"
+#include "ops/attend-pages/repeat.h"
 #include "ops/attend-pages/weigh.simd.h"
 
 namespace {
@@ -16,13 +17,13 @@ using whole = __m512i;
 using wide = __m512i;
 inline whole load_words(const uint8_t *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p))); }
 inline whole load_dwords(const uint8_t *p) { return _mm512_loadu_si512(p); }
-inline whole down(whole x, int n) { return _mm512_srl_epi32(x, _mm_cvtsi32_si128(n)); }
-inline whole high_bit(whole x) { return _mm512_srli_epi32(x, 15); }
+inline __attribute__((always_inline)) whole down(whole x, int n) { return _mm512_srli_epi32(x, static_cast<unsigned>(n)); }
+inline __attribute__((always_inline)) whole high_bit(whole x) { return _mm512_srli_epi32(x, 15); }
 inline whole either(whole a, whole b) { return _mm512_or_si512(a, b); }
-inline whole up(whole x, int n) { return _mm512_sll_epi32(x, _mm_cvtsi32_si128(n)); }
+inline __attribute__((always_inline)) whole up(whole x, int n) { return _mm512_slli_epi32(x, static_cast<unsigned>(n)); }
 inline wide load_wide(const uint8_t *p) { return _mm512_loadu_si512(p); }
 inline void store_wide(uint8_t *p, wide x) { _mm512_store_si512(p, x); }
-inline wide wide_down(wide x, int n) { return _mm512_srl_epi16(x, _mm_cvtsi32_si128(n)); }
+inline __attribute__((always_inline)) wide wide_down(wide x, int n) { return _mm512_srli_epi16(x, static_cast<unsigned>(n)); }
 inline wide keep(wide x, int mask) { return _mm512_and_si512(x, _mm512_set1_epi8(static_cast<char>(mask))); }
 
 template <int bits>
@@ -39,13 +40,13 @@ using whole = __m256i;
 using wide = __m256i;
 inline whole load_words(const uint8_t *p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p))); }
 inline whole load_dwords(const uint8_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
-inline whole down(whole x, int n) { return _mm256_srl_epi32(x, _mm_cvtsi32_si128(n)); }
-inline whole high_bit(whole x) { return _mm256_srli_epi32(x, 15); }
+inline __attribute__((always_inline)) whole down(whole x, int n) { return _mm256_srli_epi32(x, n); }
+inline __attribute__((always_inline)) whole high_bit(whole x) { return _mm256_srli_epi32(x, 15); }
 inline whole either(whole a, whole b) { return _mm256_or_si256(a, b); }
-inline whole up(whole x, int n) { return _mm256_sll_epi32(x, _mm_cvtsi32_si128(n)); }
+inline __attribute__((always_inline)) whole up(whole x, int n) { return _mm256_slli_epi32(x, n); }
 inline wide load_wide(const uint8_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
 inline void store_wide(uint8_t *p, wide x) { _mm256_store_si256(reinterpret_cast<__m256i *>(p), x); }
-inline wide wide_down(wide x, int n) { return _mm256_srl_epi16(x, _mm_cvtsi32_si128(n)); }
+inline __attribute__((always_inline)) wide wide_down(wide x, int n) { return _mm256_srli_epi16(x, n); }
 inline wide keep(wide x, int mask) { return _mm256_and_si256(x, _mm256_set1_epi8(static_cast<char>(mask))); }
 
 // 8 entries a permutation; the bits above choose between permutations by the sign that a shift makes of them.
@@ -93,7 +94,7 @@ void score_exact(const kvq_rope &rope, const uint8_t *codes, const float *table,
   constexpr uint32_t entries = bits == 5 ? 32 : 16, block = 2 * lanes;
   for (uint32_t lane = 0; lane < 64; lane += block) {
     floats sum[queries][2];
-    for (int g = 0; g < queries; g++) sum[g][0] = sum[g][1] = zero();
+    repeat<queries>([&](auto g) __attribute__((always_inline)) { sum[g][0] = sum[g][1] = zero(); });
     const floats turn = broadcast(lane < 32 ? -1.0f : 1.0f);
     for (uint32_t first = 0; first < pairs; first += 8) {
       const uint8_t *group = codes + first * (16 * bits);
@@ -101,19 +102,19 @@ void score_exact(const kvq_rope &rope, const uint8_t *codes, const float *table,
       for (uint32_t p = 0; p < 8; p++) {
         const uint32_t pair = first + p;
         const lookup<bits> a_table(table + 2 * pair * entries), b_table(table + (2 * pair + 1) * entries);
-        for (int v = 0; v < 2; v++) {
+        repeat<2>([&](auto v) __attribute__((always_inline)) {
           const uint32_t at = lane + static_cast<uint32_t>(v) * lanes;
           const floats c = load(rope.offset_cos + pair * 32 + at % 32), s = multiply(turn, load(rope.offset_sin + pair * 32 + at % 32));
           const floats a = a_table(key_index<bits>(group, 2 * p, at)), b = b_table(key_index<bits>(group, 2 * p + 1, at));
           const floats x = subtract(multiply(a, c), multiply(b, s)), y = multiply_add(a, s, multiply(b, c));
-          for (int g = 0; g < queries; g++) {
+          repeat<queries>([&](auto g) __attribute__((always_inline)) {
             sum[g][v] = multiply_add(x, broadcast(re[g * stride + pair]), sum[g][v]);
             sum[g][v] = multiply_add(y, broadcast(im[g * stride + pair]), sum[g][v]);
-          }
-        }
+          });
+        });
       }
     }
-    for (int g = 0; g < queries; g++) for (int v = 0; v < 2; v++) store(lane_scores + g * 64 + lane + v * lanes, sum[g][v]);
+    repeat<2 * queries>([&](auto i) __attribute__((always_inline)) { store(lane_scores + i / 2 * 64 + lane + i % 2 * lanes, sum[i / 2][i % 2]); });
   }
 }
 

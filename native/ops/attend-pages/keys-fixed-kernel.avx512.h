@@ -8,6 +8,7 @@
 #include "ops/attend-pages/attend-pages.h"
 #include "ops/attend-pages/key-codes.avx512.h"
 #include "ops/attend-pages/keys-fixed.h"
+#include "ops/attend-pages/repeat.h"
 
 namespace {
 
@@ -44,8 +45,7 @@ void score_page(const fixed_page &page) {
 #pragma GCC unroll 1
     for (uint32_t first = 0; first < page.groups; first += 2) {
       __m512i sums[queries][vectors][2];
-      for (int g = 0; g < queries; g++)
-        for (int v = 0; v < vectors; v++) sums[g][v][0] = sums[g][v][1] = _mm512_setzero_si512();
+      repeat<queries * vectors>([&](auto i) __attribute__((always_inline)) { sums[i / vectors][i % vectors][0] = sums[i / vectors][i % vectors][1] = _mm512_setzero_si512(); });
       const uint32_t last = first + 2 < page.groups ? first + 2 : page.groups;
 #pragma GCC unroll 1
       for (uint32_t group = first; group < last; group++) {
@@ -60,40 +60,36 @@ void score_page(const fixed_page &page) {
             const int16_t *angle = angles + pair * 128;
             const __m512i x0 = _mm512_mulhrs_epi16(q, _mm512_load_si512(angle)), y0 = _mm512_mulhrs_epi16(r, _mm512_load_si512(angle + 32));
             const __m512i x1 = _mm512_mulhrs_epi16(q, _mm512_load_si512(angle + 64)), y1 = _mm512_mulhrs_epi16(r, _mm512_load_si512(angle + 96));
-            for (int v = 0; v < 2; v++) {
+            repeat<2>([&](auto v) __attribute__((always_inline)) {
               const __m512i a = _mm512_permutexvar_epi16(first_index[v], first_table), b = _mm512_permutexvar_epi16(second_index[v], second_table);
               const __m512i low = v ? _mm512_add_epi16(x0, y0) : _mm512_sub_epi16(x0, y0), high = v ? _mm512_add_epi16(x1, y1) : _mm512_sub_epi16(x1, y1);
               sums[0][v][0] = _mm512_dpwssd_epi32(sums[0][v][0], _mm512_unpacklo_epi16(a, b), low);
               sums[0][v][1] = _mm512_dpwssd_epi32(sums[0][v][1], _mm512_unpackhi_epi16(a, b), high);
-            }
+            });
           } else {
             const __m512i cosine = _mm512_load_si512(angles + pair * 64), sine = _mm512_load_si512(angles + pair * 64 + 32);
-            for (int v = 0; v < vectors; v++) {
+            repeat<vectors>([&](auto v) __attribute__((always_inline)) {
               const __m512i a = _mm512_permutexvar_epi16(first_index[v], first_table), b = _mm512_permutexvar_epi16(second_index[v], second_table);
               const __m512i ac = _mm512_mulhrs_epi16(a, cosine), bs = _mm512_mulhrs_epi16(b, sine), bc = _mm512_mulhrs_epi16(b, cosine), as = _mm512_mulhrs_epi16(a, sine);
               __m512i x, y;
               if (base + v) x = _mm512_sub_epi16(ac, bs), y = _mm512_add_epi16(bc, as);
               else x = _mm512_add_epi16(ac, bs), y = _mm512_sub_epi16(bc, as);
               const __m512i low = _mm512_unpacklo_epi16(x, y), high = _mm512_unpackhi_epi16(x, y);
-              for (int g = 0; g < queries; g++) {
+              repeat<queries>([&](auto g) __attribute__((always_inline)) {
                 const __m512i q = _mm512_set1_epi32(static_cast<int>(fixed[g * static_cast<int>(kvq::fixed_stride) + pair]));
                 sums[g][v][0] = _mm512_dpwssd_epi32(sums[g][v][0], low, q);
                 sums[g][v][1] = _mm512_dpwssd_epi32(sums[g][v][1], high, q);
-              }
-            }
+              });
+            });
           }
         });
       }
       const __mmask16 earlier = first == 0 ? 0 : 0xffff;
-      for (int g = 0; g < queries; g++) {
-        const __m512 unit = _mm512_set1_ps(page.inverse[g * 16 + first / 2]);
-        for (int v = 0; v < vectors; v++) {
-          for (int half = 0; half < 2; half++) {
-            float *to = flushed[g][base + v][half];
-            _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[g][v][half]), unit, _mm512_maskz_load_ps(earlier, to)));
-          }
-        }
-      }
+      repeat<queries * vectors * 2>([&](auto i) __attribute__((always_inline)) {
+        constexpr int g = i / (2 * vectors), v = i / 2 % vectors, half = i % 2;
+        float *to = flushed[g][base + v][half];
+        _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[g][v][half]), _mm512_set1_ps(page.inverse[g * 16 + first / 2]), _mm512_maskz_load_ps(earlier, to)));
+      });
     }
   }
 #pragma GCC unroll 1

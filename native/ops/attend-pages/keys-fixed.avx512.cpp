@@ -89,7 +89,7 @@ void widen_page(const kvq_attention_tables *tables, uint32_t head, workspace &wo
     work.page_grid[p] = grid[p] * wider;
     for (uint32_t j = 2 * p; j < 2 * p + 2; j++) work.page_scale[j] /= wider, work.page_zero[j] /= wider;
   }
-  kvq::fit_query(work, work.page_grid, key.padded_pairs, kvq::query_gain(*tables, work.group), work.page_factor, work.page_inverse);
+  kvq::fit_query(work, work.page_grid, key.padded_pairs, kvq::query_gain(work.group), work.page_factor, work.page_inverse);
   const uint64_t ahead = work.start;
   kvq::turn_query(tables, work, start);
   pack_query(work, work.page_factor, key.padded_pairs, slot);
@@ -119,6 +119,12 @@ void build_table(const key_tables &key, const float *scale, const float *zero, f
   else build_page_table<4>(key, scale, zero, gain, table);
 }
 
+// A layer's table at the resolution of a single query (kvq::single_query_gain).
+void shrink_table(const key_tables &key, const int16_t *from, int16_t *to) {
+  const __m512i factor = _mm512_set1_epi16(static_cast<short>(32768.0f / kvq::single_query_gain));
+  for (uint32_t i = 0; i < key.head_dim * key.entries; i += 32) _mm512_store_si512(to + i, _mm512_mulhrs_epi16(_mm512_load_si512(from + i), factor));
+}
+
 }  // namespace
 
 void kvq::avx512::fixed_scores(const kvq_attention_tables *tables, uint32_t head, workspace &work, page_run run) {
@@ -128,6 +134,7 @@ void kvq::avx512::fixed_scores(const kvq_attention_tables *tables, uint32_t head
   int16_t *page_table = reinterpret_cast<int16_t *>(work.table);
   if (!work.primed) {
     pack_query(work, work.factor, padded, 0);
+    if (!key.page_scales && group == 1) shrink_table(key, key.fixed_table + layer_table, page_table);
     if (key.layout.outliers) lay_out_queries(tables, work);
     work.primed = 1;
   }
@@ -148,10 +155,12 @@ void kvq::avx512::fixed_scores(const kvq_attention_tables *tables, uint32_t head
       pack_query(work, work.factor, padded, slot ^ 1);
     }
     work.slot = slot ^ 1;
+    const uint8_t *numbers = view.value + kvq_token_data_offset(&tables->value.layout);  // wanted when this chunk's scores are done
+    for (uint32_t b = 0; b < tables->value.layout.token_arrays * KVQ_PAGE_TOKENS * 2; b += 64) _mm_prefetch(reinterpret_cast<const char *>(numbers + b), _MM_HINT_T1);
     fixed_page page{};
     page.codes = view.key + head_offset;
     page.ahead = run.pages[i + (left < 2 ? left : 2)].key + head_offset;
-    page.table = key.fixed_table + layer_table;
+    page.table = key.page_scales || group == 1 ? page_table : key.fixed_table + layer_table;
     page.groups = key.head_dim / 16;
     const float *inverse = work.inverse;
     if (key.page_scales) {
@@ -161,8 +170,7 @@ void kvq::avx512::fixed_scores(const kvq_attention_tables *tables, uint32_t head
         widen_page(tables, head, work, view.start, slot);
         inverse = work.page_inverse;
       }
-      build_table(key, work.page_scale, work.page_zero, query_gain(*tables, group), page_table);
-      page.table = page_table;
+      build_table(key, work.page_scale, work.page_zero, query_gain(group), page_table);
     }
     for (uint32_t first = 0, part; first < group; first += part) {
       part = next_part(group - first, most_fixed_queries);

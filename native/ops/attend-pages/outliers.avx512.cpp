@@ -9,8 +9,8 @@ namespace {
 
 constexpr uint32_t most_entries = KVQ_PAGE_TOKENS * KVQ_OUTLIER_SLOTS;
 
-// Token of every entry, one byte each; returns the number of entries. Writes up to 16 bytes beyond.
-uint32_t expand_tokens(const uint8_t *counts, uint8_t *tokens) {
+// Token of every entry, one byte each, and entries up to the end of each token; returns the number of entries. Writes up to 16 bytes beyond.
+uint32_t expand_tokens(const uint8_t *counts, uint8_t *tokens, uint16_t *ends) {
   alignas(64) uint8_t each[64];
   const __m256i packed = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(counts)), nibble = _mm256_set1_epi8(15);
   const __m256i even = _mm256_and_si256(packed, nibble), odd = _mm256_and_si256(_mm256_srli_epi16(packed, 4), nibble);
@@ -22,6 +22,7 @@ uint32_t expand_tokens(const uint8_t *counts, uint8_t *tokens) {
   for (int t = 0; t < 64; t++) {
     _mm_storeu_si128(reinterpret_cast<__m128i *>(tokens + total), _mm_set1_epi8(static_cast<char>(t)));
     total += each[t];
+    ends[t] = static_cast<uint16_t>(total);
   }
   return total;
 }
@@ -65,11 +66,12 @@ inline __m512 gather_angle(const int16_t *angles, __m512i at) {
 struct key_entries {
   alignas(64) float first[most_entries + 16], second[most_entries + 16];
   alignas(64) uint8_t tokens[most_entries + 64];
+  uint16_t ends[64];
 };
 
 // Weights of a query's unturned pair (a, b) in each entry's part of the score.
 uint32_t turn_entries(const kvq_attention_tables *tables, const kvq::workspace &work, const uint8_t *section, key_entries &entries) {
-  const uint32_t total = expand_tokens(section, entries.tokens), padded = tables->key.padded_pairs;
+  const uint32_t total = expand_tokens(section, entries.tokens, entries.ends), padded = tables->key.padded_pairs;
   const uint8_t *deltas = section + 32, *codes = deltas + 2 * static_cast<size_t>(total);
   const int16_t *angles = tables->rope->offset_fixed;
   const __m512i thirty_one = _mm512_set1_epi32(31);
@@ -111,15 +113,22 @@ void kvq::avx512::score_outliers(const kvq_attention_tables *tables, uint32_t he
   const uint8_t *codes = section + 32 + 2 * static_cast<size_t>(total);
   for (uint32_t first = 0; first < work.group; first += 8) {
     const float *queries = work.outlier_queries + first * size_t(padded) * 2;
-    alignas(64) float sums[64 * 8];
-    for (int i = 0; i < 64 * 8; i += 16) _mm512_store_ps(sums + i, _mm512_setzero_ps());
+    // Running sums over all entries; a token's part is the difference between its last entry and the one before its first. No sum is read back within a chain of entries.
+    alignas(64) float running[(most_entries + 1) * 8], sums[64 * 8];
+    __m256 sum = _mm256_setzero_ps();
+    _mm256_store_ps(running, sum);
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < total; i++) {
-      float *sum = sums + entries.tokens[i] * 8;
       const float *pair = queries + (codes[i] >> 1) * 16;
-      __m256 x = _mm256_fmadd_ps(_mm256_set1_ps(entries.first[i]), _mm256_load_ps(pair), _mm256_load_ps(sum));
-      x = _mm256_fmadd_ps(_mm256_set1_ps(entries.second[i]), _mm256_load_ps(pair + 8), x);
-      _mm256_store_ps(sum, x);
+      sum = _mm256_add_ps(sum, _mm256_fmadd_ps(_mm256_set1_ps(entries.second[i]), _mm256_load_ps(pair + 8), _mm256_mul_ps(_mm256_set1_ps(entries.first[i]), _mm256_load_ps(pair))));
+      _mm256_store_ps(running + (i + 1) * 8, sum);
+    }
+    __m256 before = _mm256_setzero_ps();
+#pragma GCC unroll 4
+    for (uint32_t t = 0; t < 64; t++) {
+      const __m256 after = _mm256_load_ps(running + entries.ends[t] * 8);
+      _mm256_store_ps(sums + t * 8, _mm256_sub_ps(after, before));
+      before = after;
     }
     if (work.group == 1) {
       for (int t = 0; t < 64; t++) work.added[t] = sums[t * 8];
@@ -134,6 +143,7 @@ void kvq::avx512::add_value_outliers(const kvq_attention_tables *tables, uint32_
   const uint32_t head_dim = tables->value.head_dim;
   alignas(64) float sums[largest_head_dim * 8], weights[64 * 8], deltas[most_entries + 16];
   alignas(64) uint8_t tokens[most_entries + 64];
+  uint16_t ends[64];
   for (uint32_t first = 0; first < work.group; first += 8) {
     const uint32_t queries = work.group - first < 8 ? work.group - first : 8;
     for (uint32_t i = 0; i < head_dim * 8; i += 16) _mm512_store_ps(sums + i, _mm512_setzero_ps());
@@ -144,7 +154,7 @@ void kvq::avx512::add_value_outliers(const kvq_attention_tables *tables, uint32_
         const uint8_t *ahead = run.pages[i + 1].value + run.pages[i + 1].value_outliers[head];
         for (uint32_t b = 0; b < 32 + 2 * head_dim; b += 64) _mm_prefetch(reinterpret_cast<const char *>(ahead + b), _MM_HINT_T0);
       }
-      const uint32_t total = expand_tokens(section, tokens);
+      const uint32_t total = expand_tokens(section, tokens, ends);
       const uint8_t *halves = section + 32, *channels = halves + 2 * static_cast<size_t>(total);
       for (uint32_t e = 0; e < total; e += 16) {
         const __mmask16 used = total - e >= 16 ? __mmask16(0xffff) : static_cast<__mmask16>((1u << (total - e)) - 1);

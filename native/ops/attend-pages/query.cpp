@@ -39,4 +39,4 @@ void kvq::fit_query(const workspace &work, const float *grid, uint32_t padded_pa
   }
 }
 
-float kvq::query_gain(const kvq_attention_tables &tables, uint32_t group) { return tables.key.page_scales && group == 1 ? single_query_gain : 1.0f; }
+float kvq::query_gain(uint32_t group) { return group == 1 ? single_query_gain : 1.0f; }

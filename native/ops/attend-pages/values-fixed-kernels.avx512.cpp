@@ -4,6 +4,7 @@
 #include "ops/attend-pages/avx512.h"
 
 #include "ops/attend-pages/attend-pages.h"
+#include "ops/attend-pages/repeat.h"
 #include "ops/attend-pages/value-codes.avx512.h"
 #include "ops/attend-pages/values-fixed.h"
 
@@ -27,13 +28,13 @@ struct sums_of {
 template <int bits, int phase, int queries>
 inline __attribute__((always_inline)) void add_quad(sums_of<queries> &sum, const uint8_t *unit, const uint8_t *bytes, __m512i levels) {
   const __m512i first = _mm512_permutexvar_epi8(unit_vector<bits, 2 * phase>(unit), levels), second = _mm512_permutexvar_epi8(unit_vector<bits, 2 * phase + 1>(unit), levels);
-  for (int g = 0; g < queries; g++) {
+  repeat<queries>([&](auto g) __attribute__((always_inline)) {
     const __m512i high = four_weights(bytes + g * 2 * kvq::chunk_tokens), low = four_weights(bytes + (g * 2 + 1) * kvq::chunk_tokens);
     sum.at[0][g][0] = _mm512_dpbusd_epi32(sum.at[0][g][0], high, first);
     sum.at[1][g][0] = _mm512_dpbusd_epi32(sum.at[1][g][0], high, second);
     sum.at[0][g][1] = _mm512_dpbusd_epi32(sum.at[0][g][1], low, first);
     sum.at[1][g][1] = _mm512_dpbusd_epi32(sum.at[1][g][1], low, second);
-  }
+  });
 }
 
 // All 16 quads of the pages for one pair of groups. `split`: a unit covers two quads (3 and 5 bits at head dim 64), the odd one two phases on.
@@ -44,14 +45,15 @@ void add_pair(const fixed_value_pages &pages, uint32_t group) {
   const __m512i levels = _mm512_load_si512(pages.levels);
   int32_t *to = pages.sums + group * pages.sum_stride;
   sums_of<queries> sum;
-  for (int c = 0; c < 2; c++)
-    for (int g = 0; g < queries; g++)
-      for (int k = 0; k < 2; k++) sum.at[c][g][k] = _mm512_load_si512(to + static_cast<size_t>(c) * pages.sum_stride + (g * 2 + k) * 16);
+  repeat<4 * queries>([&](auto i) __attribute__((always_inline)) {
+    constexpr int c = i % 2, g = i / 4, k = i / 2 % 2;
+    sum.at[c][g][k] = _mm512_load_si512(to + c * pages.sum_stride + (g * 2 + k) * 16);
+  });
   for (int i = 0; i < pages.count; i++) {
     const uint8_t *unit = pages.codes[i] + offset, *bytes = pages.bytes + i * KVQ_PAGE_TOKENS, *ahead = pages.ahead[i] + group * 128 * bits;
 #pragma GCC unroll 1
     for (int block = 0; block < 4; block++, ahead += 64 * bits) {
-      for (int line = 0; line < bits; line++) _mm_prefetch(reinterpret_cast<const char *>(ahead + 64 * line), _MM_HINT_T0);
+      for (int line = 0; line < bits; line++) _mm_prefetch(reinterpret_cast<const char *>(ahead + 64 * line), _MM_HINT_T1);
 #pragma GCC unroll 2
       for (int quad = 0; quad < 4; quad += 2, bytes += 8, unit += split ? quad_bytes : 2 * quad_bytes) {
         add_quad<bits, phase, queries>(sum, unit, bytes, levels);
@@ -59,9 +61,10 @@ void add_pair(const fixed_value_pages &pages, uint32_t group) {
       }
     }
   }
-  for (int c = 0; c < 2; c++)
-    for (int g = 0; g < queries; g++)
-      for (int k = 0; k < 2; k++) _mm512_store_si512(to + static_cast<size_t>(c) * pages.sum_stride + (g * 2 + k) * 16, sum.at[c][g][k]);
+  repeat<4 * queries>([&](auto i) __attribute__((always_inline)) {
+    constexpr int c = i % 2, g = i / 4, k = i / 2 % 2;
+    _mm512_store_si512(to + c * pages.sum_stride + (g * 2 + k) * 16, sum.at[c][g][k]);
+  });
 }
 
 template <int bits, bool split, int queries>

@@ -8,10 +8,13 @@
 namespace {
 
 #if defined(__x86_64__)
-// clang 14 does not know the name "f16c".
+// clang 14 does not know the name "f16c". Asked once: CPUID takes microseconds in a virtual machine.
 bool has_f16c() {
-  unsigned a, b, c, d;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+  static const bool found = [] {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+  }();
+  return found;
 }
 #endif
 

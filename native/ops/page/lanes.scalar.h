@@ -13,6 +13,7 @@ namespace {
 struct lanes {
   // ---- 32-bit lanes; they add, subtract and multiply with operators ----
   static constexpr uint32_t width = 1;
+  // Vectors of a row that feedback rounding works on at once.
   static constexpr uint32_t strip_vectors = 4;
   using floats = float;
   using codes = uint32_t;
@@ -20,6 +21,7 @@ struct lanes {
   static floats load(const float *from) { return *from; }
   static void store(float *to, floats x) { *to = x; }
   static floats all(float x) { return x; }
+  // The same number, which the compiler then keeps in a register instead of loading it for each use.
   static floats in_register(floats x) { return x; }
   static floats minimum(floats a, floats b) { return b < a ? b : a; }
   static floats maximum(floats a, floats b) { return b > a ? b : a; }

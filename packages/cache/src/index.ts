@@ -6,6 +6,8 @@ export { createKvCache } from "./kv-cache.js";
 export type { KvCache, KvCacheOptions } from "./kv-cache.js";
 export type { LayerPlan } from "./layer-plan.js";
 export type { LayerStore } from "./layer-store.js";
+export { decodePageAtRest, encodePageAtRest } from "./page-at-rest.js";
+export type { PageAtRest } from "./page-at-rest.js";
 export { typescriptKernel } from "./typescript-kernel.js";
 export { lastPositionSeeing, visiblePages } from "./visible-pages.js";
 export type { PageRule } from "./visible-pages.js";

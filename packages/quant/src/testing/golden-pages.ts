@@ -1,6 +1,7 @@
 /** The golden pages that TypeScript, C++ and CUDA share: plans and pages made by integer rules that every language follows exactly. */
 
-import type { BlockCodec, Matrix, QuantizerArtifact } from "@kvquant/spec";
+import { KvquantError } from "@kvquant/spec";
+import type { BlockCodec, EncodedBlock, Matrix, QuantizerArtifact } from "@kvquant/spec";
 import { crc32 } from "../artifact/crc32.js";
 import { channelKeys } from "../quantizers/channel-keys.js";
 import { headPacking } from "../quantizers/head-packing.js";
@@ -29,6 +30,7 @@ const COMMENT = `# Golden pages: what every implementation of the page format mu
 #
 # page family bits kv_heads head_dim rotary_dim outliers feedback tokens seed : plan_crc input_crc bytes block_crc saturated clamped decoded_crc
 # hex BYTES       the block of the page before, whole
+# change PLACE XOR RESULT   that block with one byte changed: the checksum of its decoded numbers, or "corrupt"
 #
 # CRC-32 as in zip, hexadecimal, over little-endian bytes; plan_crc covers every array in the order in which it is made, as fp32; decoded_crc the fp32 rows [tokens, kv_heads * head_dim].
 # outliers: channel-keys 0 or 1; token-values how many a token over all heads.
@@ -99,7 +101,31 @@ export function goldenPagesText(): string {
     const { family, bits, kvHeads, headDim, rotaryDim, outliers, feedback, tokens, seed } = page;
     text += `page ${[family, bits, kvHeads, headDim, rotaryDim, outliers, feedback, tokens, seed].join(" ")} : `;
     text += `${[made.planChecksum, checksum(made.x.data), block.bytes.length, hex(crc32(block.bytes)), block.saturated, block.clamped, checksum(out.data)].join(" ")}\n`;
-    if (isWhole(page)) text += `hex ${Buffer.from(block.bytes).toString("hex")}\n`;
+    if (isWhole(page)) text += `hex ${Buffer.from(block.bytes).toString("hex")}\n${changesText(made.codec, block, page)}`;
+  }
+  return text;
+}
+
+/** Lines of single changed bytes: most of them in what readers check, behind the codes. */
+function changesText(codec: BlockCodec, block: EncodedBlock, { headDim, bits, kvHeads, tokens, seed }: GoldenPage): string {
+  const draw = drawsFrom(seed ^ 0x5eed);
+  const codes = kvHeads * 8 * headDim * bits;
+  let text = "";
+  for (let index = 0; index < 60; index++) {
+    const place = index % 10 === 0 ? draw() % codes : codes + (draw() % (block.bytes.length - codes));
+    const change = 1 + (draw() % 255);
+    const bytes = block.bytes.slice();
+    bytes[place]! ^= change;
+    const out = { data: new Float32Array(tokens * kvHeads * headDim), rows: tokens, cols: kvHeads * headDim };
+    let result: string;
+    try {
+      codec.decode({ ...block, bytes }, out);
+      result = checksum(out.data);
+    } catch (error) {
+      if (!KvquantError.isInstance(error) || error.code !== "CORRUPT_DATA") throw error;
+      result = "corrupt";
+    }
+    text += `change ${place} ${change} ${result}\n`;
   }
   return text;
 }
