@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { root } from "./setup.mjs";
 
 const build = "build-sanitize";
-const flags = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all";
+const flags = "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all";
 
 /** @param {string} title @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} [environment] */
 function step(title, command, args, environment = {}) {

@@ -21,7 +21,7 @@
 
 #include "kvquant/attention.h"
 
-#define BASELINE __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,f16c,fma,prefer-vector-width=512"), noinline))
+#define BASELINE __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,f16c,fma"), noinline))
 
 namespace {
 

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <new>
 
+#include "ops/common/half.h"
 #include "runtime/aligned-buffer.h"
-#include "runtime/half.h"
 
 namespace kvquant {
 
@@ -44,12 +44,12 @@ void ExactChunk::write(const ExactShape &shape, uint32_t slot, const float *key,
   kvq_write_exact(shape.kv_heads, shape.head_dim, rotated, value, key_, value_, slot);
   if (raw_key_ == nullptr) return;
   uint16_t *row = raw_key_ + slot * shape.columns();
-  for (size_t column = 0; column < shape.columns(); column++) row[column] = half_from_float(key[column]);
+  for (size_t column = 0; column < shape.columns(); column++) row[column] = half_of_float(key[column]);
 }
 
 void ExactChunk::read_keys(const ExactShape &shape, uint32_t tokens, float *keys) const {
   const size_t count = tokens * shape.columns();
-  for (size_t index = 0; index < count; index++) keys[index] = float_from_half(raw_key_[index]);
+  for (size_t index = 0; index < count; index++) keys[index] = float_of_half(raw_key_[index]);
 }
 
 void ExactChunk::read_values(const ExactShape &shape, uint32_t tokens, float *values) const {
@@ -58,7 +58,7 @@ void ExactChunk::read_values(const ExactShape &shape, uint32_t tokens, float *va
     for (uint32_t channel = 0; channel < shape.head_dim; channel++) {
       const PanelPlace place = panel_place(shape.head_dim, head, channel);
       float *to = values + size_t{head} * shape.head_dim + channel;
-      for (uint32_t token = 0; token < tokens; token++) to[token * columns] = float_from_half(value_[place.offset + token * place.step]);
+      for (uint32_t token = 0; token < tokens; token++) to[token * columns] = float_of_half(value_[place.offset + token * place.step]);
     }
   }
 }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "runtime/half.h"
+#include "ops/common/half.h"
 #include "runtime/runtime-error.h"
 
 namespace kvquant {
@@ -34,8 +34,8 @@ void LayerCache::write(uint64_t position, const float *key, const float *rotated
   const size_t columns = shape.columns();
   if (position < rules_->sink_tokens) {
     for (size_t column = 0; column < columns; column++) {
-      sink_keys_[position * columns + column] = half_from_float(rotated[column]);
-      sink_values_[position * columns + column] = half_from_float(value[column]);
+      sink_keys_[position * columns + column] = half_of_float(rotated[column]);
+      sink_values_[position * columns + column] = half_of_float(value[column]);
     }
     return;
   }

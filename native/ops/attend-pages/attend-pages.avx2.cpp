@@ -4,6 +4,6 @@
 
 namespace kvq::avx2 {
 constinit const page_kernels fast_pages = {exact_scores, weigh, exact_values, stage_page, false, 16, "avx2 fp32", "avx2 fp32"};
-constinit const page_kernels exact_pages = fast_pages;
+constinit const page_kernels exact_pages = {exact_scores, weigh, exact_values, stage_page, false, 16, "avx2 fp32", "avx2 fp32"};
 }  // namespace kvq::avx2
 #endif

@@ -78,10 +78,23 @@ kvq::workspace kvq::begin_pages(const kvq_attention_tables *tables, uint32_t hea
   return work;
 }
 
+namespace {
+
+// Fetches the first pages while the query is prepared; later ones are fetched by the kernels. (A call of 4,096 tokens waited about a tenth of its time for them.)
+void prefetch_first_keys(const kvq_block_layout &layout, uint32_t head, const kvq_page_view *pages, size_t count) {
+  for (size_t i = 0; i < count && i < kvq::key_pages_ahead; i++) {
+    const uint8_t *block = pages[i].key + kvq_head_offset(&layout, head);
+    for (uint32_t b = 0; b < layout.codes_bytes + layout.side_bytes; b += 64) __builtin_prefetch(block + b, 0, 2);
+  }
+}
+
+}  // namespace
+
 void kvq_attend_pages(const kvq_attention_tables *tables, uint32_t head, const float *q, uint32_t group, uint64_t position, float scale, const kvq_page_view *pages, size_t count,
                       kvq_partial out, void *scratch) {
   const kvq::page_kernels &kernels = *tables->kernels;
   const uint32_t head_dim = tables->key.head_dim;
+  prefetch_first_keys(tables->key.layout, head, pages, count);
   kvq::workspace work = kvq::begin_pages(tables, head, q, group, position, scale, pages[0].start, scratch);
   for (size_t first = 0; first < count; first += kvq::chunk_pages) {
     const size_t pages_now = count - first < kvq::chunk_pages ? count - first : kvq::chunk_pages;

@@ -132,7 +132,8 @@ void kvq::avx512::fixed_scores(const kvq_attention_tables *tables, uint32_t head
   const uint32_t padded = key.padded_pairs, group = work.group;
   const size_t head_offset = kvq_head_offset(&key.layout, head), layer_table = static_cast<size_t>(head) * key.head_dim * key.entries;
   int16_t *page_table = reinterpret_cast<int16_t *>(work.table);
-  if (!work.primed) {
+  const bool first_chunk = !work.primed;
+  if (first_chunk) {
     pack_query(work, work.factor, padded, 0);
     if (!key.page_scales && group == 1) shrink_table(key, key.fixed_table + layer_table, page_table);
     if (key.layout.outliers) lay_out_queries(tables, work);
@@ -157,9 +158,13 @@ void kvq::avx512::fixed_scores(const kvq_attention_tables *tables, uint32_t head
     work.slot = slot ^ 1;
     const uint8_t *numbers = view.value + kvq_token_data_offset(&tables->value.layout);  // wanted when this chunk's scores are done
     for (uint32_t b = 0; b < tables->value.layout.token_arrays * KVQ_PAGE_TOKENS * 2; b += 64) _mm_prefetch(reinterpret_cast<const char *>(numbers + b), _MM_HINT_T1);
+    if (first_chunk && i < value_pages_ahead) {
+      const uint8_t *codes = view.value + kvq_head_offset(&tables->value.layout, head);
+      for (uint32_t b = 0; b < tables->value.layout.codes_bytes; b += 64) _mm_prefetch(reinterpret_cast<const char *>(codes + b), _MM_HINT_T1);
+    }
     fixed_page page{};
     page.codes = view.key + head_offset;
-    page.ahead = run.pages[i + (left < 2 ? left : 2)].key + head_offset;
+    page.ahead = run.pages[i + (left < key_pages_ahead ? left : key_pages_ahead)].key + head_offset;
     page.table = key.page_scales || group == 1 ? page_table : key.fixed_table + layer_table;
     page.groups = key.head_dim / 16;
     const float *inverse = work.inverse;

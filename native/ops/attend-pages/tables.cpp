@@ -139,6 +139,15 @@ const kvq::page_kernels &kernels_of(kvq_isa isa, kvq_precision precision) {
   return kvq::scalar::exact_pages;
 }
 
+// Fixed point values hold levels as int8 multiples of 1 / 127; other codebooks take the exact kernels, and kvq_attention_path says so.
+bool fits_bytes(const kvq_value_plan &plan) {
+  for (uint32_t i = 0; i < 1u << plan.bits; i++) {
+    const float whole = 127 * plan.levels[i], nearest = std::round(whole);
+    if (std::fabs(whole - nearest) > 1e-3f || std::fabs(nearest) > 127) return false;
+  }
+  return true;
+}
+
 bool supported_bits(uint32_t bits) { return bits >= 2 && bits <= 5; }
 
 }  // namespace
@@ -148,7 +157,7 @@ uint32_t kvq::channel_of_code(const kvq_key_plan &plan, uint32_t code) { return 
 kvq_status kvq_attention_tables_create(kvq_isa isa, kvq_precision precision, const kvq_key_plan *key, const kvq_value_plan *value, const kvq_rope *rope, kvq_attention_tables **out) {
   if (key->head_dim != value->head_dim || key->kv_heads != value->kv_heads || key->head_dim != rope->head_dim || key->rotary_dim != rope->rotary_dim) return KVQ_INVALID_ARGUMENT;
   if (key->head_dim == 0 || key->head_dim % 16 != 0 || key->head_dim > kvq::largest_head_dim || !supported_bits(key->bits) || !supported_bits(value->bits)) return KVQ_UNSUPPORTED;
-  const kvq::page_kernels &kernels = kernels_of(isa, precision);
+  const kvq::page_kernels &kernels = kernels_of(isa, fits_bytes(*value) ? precision : KVQ_EXACT);
   arena count{nullptr};
   carve(count, *key, *value, kernels.fixed_keys);
   void *memory = ::operator new(count.used, std::align_val_t(alignment), std::nothrow);

@@ -132,7 +132,7 @@ void add_in_registers(const value_tables &value, const workspace &work, page_run
     const size_t last = run.count + run.following - 1;
     pages.count = 0;
     for (size_t j = i; j < run.count && j < i + kvq::avx512::value_pass_pages; j++) {
-      const size_t ahead = j + kvq::avx512::value_pages_ahead;
+      const size_t ahead = j + kvq::value_pages_ahead;
       pages.codes[pages.count] = run.pages[j].value + head_offset;
       pages.ahead[pages.count++] = run.pages[ahead < last ? ahead : last].value + head_offset;
     }

@@ -116,9 +116,8 @@ export interface AddonCache {
   paths(): KernelPath[];
 }
 
-/** Sizes of a model. */
-export interface AddonModelOptions extends AddonRope {
-  readonly isa: number;
+/** Sizes and switches of a decoder-only transformer with RMS norms, grouped-query attention and a SiLU-gated feed-forward. */
+export interface ModelSizes {
   readonly layers: number;
   readonly width: number;
   readonly queryHeads: number;
@@ -129,6 +128,11 @@ export interface AddonModelOptions extends AddonRope {
   readonly normEpsilon: number;
   readonly attentionBias: boolean;
   readonly queryKeyNorm: boolean;
+}
+
+/** What a model is made of, before its weights. */
+export interface AddonModelOptions extends AddonRope, ModelSizes {
+  readonly isa: number;
 }
 
 /** A step over a mixed batch. */

@@ -1,6 +1,6 @@
 /** Native CPU kernels: attention over compressed pages, page codecs, whole model steps. */
 
-export type { KernelPath } from "./addon.js";
+export type { KernelPath, ModelSizes } from "./addon.js";
 export { backendInfo } from "./backend-info.js";
 export type { BackendInfo, MissingIsa } from "./backend-info.js";
 export { availableIsas, chooseIsa, ISAS } from "./isa.js";

@@ -5,7 +5,7 @@ import { ropeFrequencies } from "@kvquant/rope";
 import { KvquantError, check, checkInteger, checkLength } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
-import type { AddonModel } from "./addon.js";
+import type { AddonModel, ModelSizes } from "./addon.js";
 import { chooseIsa, isaNumber } from "./isa.js";
 import type { Isa } from "./isa.js";
 import { isNativeCache } from "./native-cache.js";
@@ -13,18 +13,8 @@ import type { NativeKvCache } from "./native-cache.js";
 import { awaitNative, callNative } from "./native-error.js";
 import type { NativeThreads } from "./native-threads.js";
 
-/** Sizes and switches of a decoder-only transformer with RMS norms, grouped-query attention and a SiLU-gated feed-forward. */
-export interface NativeModelShape {
-  readonly layers: number;
-  readonly width: number;
-  readonly queryHeads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly feedForward: number;
-  readonly vocabulary: number;
-  readonly normEpsilon: number;
-  readonly attentionBias: boolean;
-  readonly queryKeyNorm: boolean;
+/** Sizes of a model and its rotary embedding. */
+export interface NativeModelShape extends ModelSizes {
   readonly rope: RopeConfig;
 }
 
