@@ -63,7 +63,7 @@ async function runTest(name, { out, objects, write }) {
 /** @param {string} command @param {string[]} args @returns {Promise<{ code: number, output: string }>} */
 function run(command, args) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, { cwd: join(root, "native"), stdio: ["ignore", "pipe", "pipe"] });
     /** @type {Buffer[]} */
     const output = [];
     child.stdout.on("data", (chunk) => output.push(chunk));
