@@ -1,4 +1,4 @@
-import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { readFileSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -30,6 +30,17 @@ test("a byte source reads inside its file only", () => {
   source.close();
   expect(() => source.read(0, new Uint8Array(1))).toThrow(expect.objectContaining({ code: "DISPOSED" }));
   expect(() => openByteSource(join(path, ".."))).toThrow(expect.objectContaining({ code: "IO_ERROR" }));
+});
+
+test("a byte source refuses a file that was changed since it was opened", () => {
+  const path = join(temporaryFolder(), "file");
+  writeFileSync(path, "as it was");
+  const source = openByteSource(path);
+  expect(source.read(0, new Uint8Array(2))).toHaveLength(2);
+  writeFileSync(path, "as it is ");
+  utimesSync(path, 1, 1);
+  expect(() => source.read(0, new Uint8Array(2))).toThrow(expect.objectContaining({ code: "CORRUPT_DATA", message: expect.stringContaining("changed since") as string }));
+  source.close();
 });
 
 test("the cache folder follows KVQUANT_CACHE, XDG_CACHE_HOME and the platform, in this order", () => {
