@@ -8,12 +8,11 @@
 #include "node/arguments.h"
 #include "node/codec.h"
 #include "node/promise-worker.h"
+#include "node/rope-options.h"
 
 namespace kvquant::node {
 
 namespace {
-
-constexpr float kHalfLimit = 65520.0f;
 
 // Plans are made once for each pair of codecs: layers rarely share them, forks always share the rules.
 std::shared_ptr<const CacheRules> make_rules(const Napi::Object &options) {
@@ -25,20 +24,11 @@ std::shared_ptr<const CacheRules> make_rules(const Napi::Object &options) {
   const Napi::Env env = options.Env();
   if (rules->kv_heads == 0 || rules->query_heads == 0 || rules->query_heads % rules->kv_heads != 0) reject(env, "queryHeads: expected whole groups of the KV heads");
   if (rules->head_dim == 0 || rules->head_dim % 8 != 0 || rules->head_dim > 1024) reject(env, "headDim: expected a multiple of 8 up to 1024");
-  const uint32_t rotary_dim = integer(options, "rotaryDim");
-  const Napi::Value frequencies = options.Get("frequencies");
-  if (!frequencies.IsTypedArray() || frequencies.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array || frequencies.As<Napi::TypedArray>().ElementLength() != rotary_dim / 2) {
-    reject(env, "frequencies: expected a Float64Array of half the rotary dim");
-  }
   const bool exact = flag(options, "exact");
   const uint32_t sink_tokens = integer(options, "sinkTokens", KVQ_PAGE_TOKENS);
   const double tail_tokens = number(options, "tailTokens");
   const auto layers = options.Get("layers").As<Napi::Array>();
-  call(env, [&] {
-    kvq_rope *rope = nullptr;
-    require(kvq_rope_create(rules->head_dim, rotary_dim, static_cast<float>(number(options, "attentionFactor")), frequencies.As<Napi::Float64Array>().Data(), &rope), "rope: the sizes make no sense");
-    rules->rope = Rope(rope);
-  });
+  rules->rope = read_rope(options, rules->head_dim);
   for (uint32_t index = 0; index < layers.Length(); index++) {
     const Napi::Value layer = layers.Get(index);
     if (!layer.IsObject()) {

@@ -3,6 +3,7 @@
 #include "node/arguments.h"
 #include "node/cache.h"
 #include "node/promise-worker.h"
+#include "node/rope-options.h"
 
 namespace kvquant::node {
 
@@ -56,17 +57,8 @@ ModelObject::ModelObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Mode
   model->isa = isa(options);
   model->shape = {integer(options, "layers"),      integer(options, "width"),      integer(options, "queryHeads"),  integer(options, "kvHeads"), integer(options, "headDim"),
                   integer(options, "feedForward"), integer(options, "vocabulary"), static_cast<float>(number(options, "normEpsilon")), flag(options, "attentionBias"), flag(options, "queryKeyNorm")};
-  const uint32_t rotary_dim = integer(options, "rotaryDim");
-  const Napi::Value frequencies = options.Get("frequencies");
-  if (!frequencies.IsTypedArray() || frequencies.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array || frequencies.As<Napi::TypedArray>().ElementLength() != rotary_dim / 2) {
-    reject(info.Env(), "frequencies: expected a Float64Array of half the rotary dim");
-  }
-  call(info.Env(), [&] {
-    kvq_rope *rope = nullptr;
-    require(kvq_rope_create(model->shape.head_dim, rotary_dim, static_cast<float>(number(options, "attentionFactor")), frequencies.As<Napi::Float64Array>().Data(), &rope), "rope: the sizes make no sense");
-    model->rope = Rope(rope);
-    model->layers.resize(model->shape.layers);
-  });
+  model->rope = read_rope(options, model->shape.head_dim);
+  call(info.Env(), [&] { model->layers.resize(model->shape.layers); });
   shared_->model = std::move(model);
 }
 

@@ -7,6 +7,9 @@
 
 namespace kvquant {
 
+// Magnitudes from here on round to an infinite fp16 number.
+constexpr float kHalfLimit = 65520.0f;
+
 struct ExactShape {
   uint32_t kv_heads, head_dim;
   bool raw_keys; // keep keys before RoPE

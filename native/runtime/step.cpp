@@ -14,8 +14,6 @@ namespace {
 constexpr size_t kTaskRows = 8;
 // Chunks of a product for each thread: enough to even out a slow thread.
 constexpr size_t kChunksPerThread = 6;
-// Largest magnitude that rounds to a finite fp16 number.
-constexpr float kHalfLimit = 65520.0f;
 
 bool fits_half(const float *x, size_t count) {
   bool fits = true;

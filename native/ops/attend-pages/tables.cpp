@@ -4,23 +4,9 @@
 #include <new>
 
 #include "ops/attend-pages/attend-pages.h"
+#include "ops/common/arena.h"
 
 namespace {
-
-constexpr size_t alignment = 64;
-
-// Hands out consecutive aligned arrays; without a base it only counts the bytes.
-struct arena {
-  uint8_t *base;
-  size_t used = 0;
-
-  template <typename Item>
-  Item *take(size_t count) {
-    Item *start = base == nullptr ? nullptr : reinterpret_cast<Item *>(base + used);
-    used += (count * sizeof(Item) + alignment - 1) / alignment * alignment;
-    return start;
-  }
-};
 
 struct arrays {
   kvq_attention_tables *tables;
@@ -160,7 +146,7 @@ kvq_status kvq_attention_tables_create(kvq_isa isa, kvq_precision precision, con
   const kvq::page_kernels &kernels = kernels_of(isa, fits_bytes(*value) ? precision : KVQ_EXACT);
   arena count{nullptr};
   carve(count, *key, *value, kernels.fixed_keys);
-  void *memory = ::operator new(count.used, std::align_val_t(alignment), std::nothrow);
+  void *memory = ::operator new(count.used, std::align_val_t(arena_alignment), std::nothrow);
   if (memory == nullptr) return KVQ_OUT_OF_CAPACITY;
   arena fill{static_cast<uint8_t *>(memory)};
   const arrays a = carve(fill, *key, *value, kernels.fixed_keys);
@@ -183,7 +169,7 @@ kvq_status kvq_attention_tables_create(kvq_isa isa, kvq_precision precision, con
 }
 
 void kvq_attention_tables_destroy(kvq_attention_tables *tables) {
-  if (tables != nullptr) ::operator delete(tables, std::align_val_t(alignment));
+  if (tables != nullptr) ::operator delete(tables, std::align_val_t(arena_alignment));
 }
 
 size_t kvq_attention_tables_bytes(const kvq_attention_tables *tables) { return tables->bytes; }

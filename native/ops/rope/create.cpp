@@ -3,26 +3,13 @@
 #include <cmath>
 #include <new>
 
+#include "ops/common/arena.h"
 #include "ops/rope/rope.h"
 
 namespace {
 
-constexpr size_t alignment = 64;
 constexpr uint32_t offsets = 32;
 constexpr long double pi = 3.141592653589793238462643383279502884L;
-
-// Hands out consecutive aligned arrays; with a null base it only counts the bytes.
-struct arena {
-  uint8_t *base;
-  size_t used = 0;
-
-  template <typename Item>
-  Item *take(size_t count) {
-    Item *start = base == nullptr ? nullptr : reinterpret_cast<Item *>(base + used);
-    used += (count * sizeof(Item) + alignment - 1) / alignment * alignment;
-    return start;
-  }
-};
 
 struct arrays {
   kvq::rope_tables *tables;
@@ -57,7 +44,7 @@ kvq_status kvq_rope_create(uint32_t head_dim, uint32_t rotary_dim, float attenti
   const size_t pairs = head_dim / 2;
   arena count{nullptr};
   carve(count, pairs);
-  void *memory = ::operator new(count.used, std::align_val_t(alignment), std::nothrow);
+  void *memory = ::operator new(count.used, std::align_val_t(arena_alignment), std::nothrow);
   if (memory == nullptr) return KVQ_OUT_OF_CAPACITY;
   arena space{static_cast<uint8_t *>(memory)};
   const arrays a = carve(space, pairs);
@@ -92,4 +79,4 @@ kvq_status kvq_rope_create(uint32_t head_dim, uint32_t rotary_dim, float attenti
   return KVQ_OK;
 }
 
-void kvq_rope_destroy(kvq_rope *rope) { ::operator delete(static_cast<void *>(static_cast<kvq::rope_tables *>(rope)), std::align_val_t(alignment)); }
+void kvq_rope_destroy(kvq_rope *rope) { ::operator delete(static_cast<void *>(static_cast<kvq::rope_tables *>(rope)), std::align_val_t(arena_alignment)); }

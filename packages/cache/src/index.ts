@@ -2,6 +2,7 @@
 
 export type { CacheBits, CacheBytes } from "./cache-bytes.js";
 export type { CachePage } from "./cache-page.js";
+export { checkMatrix } from "./check-tokens.js";
 export { createKvCache } from "./kv-cache.js";
 export type { KvCache, KvCacheOptions } from "./kv-cache.js";
 export type { LayerPlan } from "./layer-plan.js";

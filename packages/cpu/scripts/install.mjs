@@ -11,9 +11,8 @@ if (nativeFolder() === "native") {
   try {
     createRequire(import.meta.url)("node-gyp-build")(packageFolder);
   } catch {
-    const headers = [];
     const command = process.platform === "win32" ? "npx.cmd" : "npx";
-    const { status } = spawnSync(command, ["--yes", "node-gyp@12.4.0", "rebuild", ...headers], { cwd: packageFolder, stdio: "inherit" });
+    const { status } = spawnSync(command, ["--yes", "node-gyp@12.4.0", "rebuild"], { cwd: packageFolder, stdio: "inherit" });
     if (status !== 0) {
       console.warn("@kvquant/cpu: the native addon could not be built; a C++20 compiler, make and Python 3 are needed. backendInfo() says so too, and the reference engine works without it.");
     }

@@ -1,10 +1,11 @@
 /** A KV cache whose pages, tail and attention are native. */
 
+import { checkMatrix } from "@kvquant/cache";
 import type { CacheBits, CacheBytes, CachePage, KvCache, LayerStore } from "@kvquant/cache";
 import { ropeFrequencies } from "@kvquant/rope";
 import type { RopeConfig } from "@kvquant/rope";
 import { KvquantError, PAGE_TOKENS, check, checkCacheShape, checkFinite, checkInteger, checkLength } from "@kvquant/spec";
-import type { CacheShape, Matrix } from "@kvquant/spec";
+import type { CacheShape } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
 import type { AddonCache, AddonPage, KernelPath } from "./addon.js";
@@ -257,11 +258,4 @@ function toCachePage(page: AddonPage): CachePage {
     key: { tokens: encodedTokens, bytes: page.key!, saturated: page.keySaturated, clamped: page.keyClamped },
     value: { tokens: encodedTokens, bytes: page.value!, saturated: page.valueSaturated, clamped: page.valueClamped },
   };
-}
-
-function checkMatrix(what: string, matrix: Matrix, rows: number, cols: number): void {
-  checkInteger(`${what} rows`, matrix.rows, { minimum: 1 });
-  check(matrix.rows === rows, `${what} rows`, String(rows), matrix.rows);
-  check(matrix.cols === cols, `${what} cols`, String(cols), matrix.cols);
-  checkLength(`${what} data`, matrix.data, rows * cols);
 }

@@ -8,6 +8,7 @@ import { createActivations, forEachTile, tileOf } from "./dense-layers.js";
 import type { Activations } from "./dense-layers.js";
 import { ExactAttention } from "./exact-attention.js";
 import { buildFeedForwardGradientGraph, buildLossGradientGraph, buildProjectionGradientGraph } from "./gradient-graphs.js";
+import { checkTokens } from "./check-tokens.js";
 import { throwIfAborted } from "./throw-if-aborted.js";
 import type { ReferenceEngine } from "./reference-engine.js";
 import { createSession, floatTensor } from "./session.js";
@@ -149,7 +150,7 @@ export class CalibrationPasses {
     onInput?: (x: Float32Array) => void,
   ): Promise<Float32Array> {
     const { config, dense, file } = this.#engine;
-    this.#engine.checkTokens(tokens);
+    checkTokens(tokens, this.#engine.config.vocabulary);
     const rows = tokens.length;
     const activations = createActivations(config, rows);
     file.embeddingRows(tokens, activations.x);

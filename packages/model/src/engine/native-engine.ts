@@ -3,11 +3,11 @@
 import type { KvCache } from "@kvquant/cache";
 import { createNativeKernel, isNativeCache, NativeModel } from "@kvquant/cpu";
 import type { Isa, MatrixPart, NativeKvCache, NativeThreads, VectorPart } from "@kvquant/cpu";
-import { check, checkInteger } from "@kvquant/spec";
 import type { AttentionKernel } from "@kvquant/spec";
 import type { ModelConfig } from "../config/model-config.js";
 import type { TensorName } from "../config/tensor-name.js";
 import type { ModelFile } from "../files/model-file.js";
+import { checkTokens } from "./check-tokens.js";
 import type { Engine, ForwardOptions } from "./engine.js";
 import { throwIfAborted } from "./throw-if-aborted.js";
 
@@ -96,7 +96,7 @@ export class NativeEngine implements Engine {
   }
 
   async #forward(tokens: ArrayLike<number>, cache: KvCache, options: ForwardOptions): Promise<Float32Array> {
-    this.#checkTokens(tokens);
+    checkTokens(tokens, this.config.vocabulary);
     const { width } = this.config;
     const native = isNativeCache(cache) ? cache : undefined;
     const passTokens = cache.quantizeOpenPage ? tokens.length : PASS_TOKENS;
@@ -170,13 +170,6 @@ export class NativeEngine implements Engine {
       () => undefined,
     );
     return run;
-  }
-
-  #checkTokens(tokens: ArrayLike<number>): void {
-    check(tokens.length > 0, "forward", "at least one token", "none");
-    for (let index = 0; index < tokens.length; index++) {
-      checkInteger(`forward: token ${index}`, tokens[index]!, { minimum: 0, maximum: this.config.vocabulary - 1 });
-    }
   }
 }
 

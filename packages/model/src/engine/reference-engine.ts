@@ -1,10 +1,10 @@
 /** The reference engine: dense products by onnxruntime in fp32, attention through the cache. Exact and portable, not fast. */
 
 import type { KvCache } from "@kvquant/cache";
-import { check, checkInteger } from "@kvquant/spec";
 import type { AttentionKernel } from "@kvquant/spec";
 import type { ModelConfig } from "../config/model-config.js";
 import type { ModelFile } from "../files/model-file.js";
+import { checkTokens } from "./check-tokens.js";
 import { createActivations, DenseLayers } from "./dense-layers.js";
 import type { Engine, ForwardOptions } from "./engine.js";
 import { Head } from "./head.js";
@@ -61,7 +61,7 @@ export class ReferenceEngine implements Engine {
   }
 
   async forward(tokens: ArrayLike<number>, cache: KvCache, options: ForwardOptions = {}): Promise<Float32Array> {
-    this.checkTokens(tokens);
+    checkTokens(tokens, this.config.vocabulary);
     const { width } = this.config;
     const restore = cache.checkpoint();
     const hidden = new Float32Array(tokens.length * width);
@@ -84,14 +84,6 @@ export class ReferenceEngine implements Engine {
 
   logProbabilities(hidden: Float32Array, rows: number): Promise<Float32Array> {
     return this.head.logProbabilities(hidden, rows);
-  }
-
-  /** Throws INVALID_ARGUMENT unless there is at least one token and all are in the vocabulary. */
-  checkTokens(tokens: ArrayLike<number>): void {
-    check(tokens.length > 0, "forward", "at least one token", "none");
-    for (let index = 0; index < tokens.length; index++) {
-      checkInteger(`forward: token ${index}`, tokens[index]!, { minimum: 0, maximum: this.config.vocabulary - 1 });
-    }
   }
 
   async dispose(): Promise<void> {
