@@ -31,39 +31,6 @@ void mask_scores(kvq::workspace &work, kvq::page_run run) {
   }
 }
 
-// Normalised Hadamard transform of each run of `block` numbers.
-void apply_hadamard(float *x, uint32_t count, uint32_t block) {
-  for (uint32_t stride = 1; stride < block; stride *= 2) {
-    for (uint32_t start = 0; start < count; start += 2 * stride) {
-      for (uint32_t i = start; i < start + stride; i++) {
-        const float a = x[i], b = x[i + stride];
-        x[i] = a + b;
-        x[i + stride] = a - b;
-      }
-    }
-  }
-  const float gain = 1 / std::sqrt(static_cast<float>(block));
-  for (uint32_t i = 0; i < count; i++) x[i] *= gain;
-}
-
-void finish(const kvq_attention_tables *tables, uint32_t head, const kvq::workspace &work, kvq_partial out) {
-  const kvq::value_tables &value = tables->value;
-  const uint32_t head_dim = value.head_dim;
-  for (uint32_t g = 0; g < work.group; g++) {
-    const float *sum = work.sum + static_cast<size_t>(g) * head_dim;
-    float *to = out.sum + static_cast<size_t>(g) * head_dim;
-    out.maximum[g] = work.maximum[g];
-    out.total[g] = work.total[g];
-    if (value.rotated) {
-      const float *deviation = value.deviation + static_cast<size_t>(head) * head_dim, *mean = value.mean + static_cast<size_t>(head) * head_dim;
-      for (uint32_t c = 0; c < head_dim; c++) to[c] = sum[c] * deviation[c] + mean[c] * work.total[g];
-      apply_hadamard(to, head_dim, value.hadamard_block);
-    } else {
-      for (uint32_t c = 0; c < head_dim; c++) to[c] = sum[c] + work.zero_sum[g];
-    }
-  }
-}
-
 }  // namespace
 
 kvq::workspace kvq::begin_pages(const kvq_attention_tables *tables, uint32_t head, const float *q, uint32_t group, uint64_t position, float scale, uint64_t start, void *scratch) {
@@ -104,7 +71,7 @@ void kvq_attend_pages(const kvq_attention_tables *tables, uint32_t head, const f
     kernels.weigh(work, head_dim, static_cast<uint32_t>(pages_now) * KVQ_PAGE_TOKENS);
     kernels.values(tables, head, work, run);
   }
-  finish(tables, head, work, out);
+  kernels.finish(tables, head, work, out);
 }
 
 void kvq_stage_page(const kvq_attention_tables *tables, uint32_t head, const kvq_page_view *page, float *keys, float *values, void *scratch) {

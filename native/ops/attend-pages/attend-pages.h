@@ -38,8 +38,8 @@ struct key_tables {
   const float *scale, *zero;  /* [kv_heads][head_dim] */
   const float *table;         /* [kv_heads][head_dim][entries] scale * level + zero; NULL with page scales */
   const float *grid;          /* [kv_heads][padded_pairs] value of one fixed point unit; the rest of this struct: fast AVX-512 only */
-  const int16_t *fixed_table; /* `table` in grid units */
-  const float *fixed_scale, *fixed_zero, *fixed_step; /* [kv_heads][head_dim] scale * level_reach, zero, scale / 64 in grid units */
+  const int16_t *fixed_table; /* [kv_heads][head_dim][2^bits] `table` in grid units */
+  const float *fixed_scale, *fixed_zero, *fixed_step; /* [kv_heads][head_dim] scale * level_reach * 2^-12, zero - 2 * scale, scale / 64 in grid units: a page's bytes need no offset */
   const int16_t *fixed_levels; /* [32] 32767 * level / level_reach */
   const int16_t *query_angles; /* [pairs][4][32]: cos, cos and sin, -sin of token pairs in the lane order of unpacklo, then the same of unpackhi */
 };
@@ -55,7 +55,7 @@ struct value_tables {
 // Working memory of a call (kvq_attention_scratch). [G] below is the group.
 struct workspace {
   uint32_t group;
-  // query, in code order, times scale * log2(e); pairs as (re, im), [G][padded_pairs]
+  // query, in code order, times scale * log2(e); pairs as (re, im), [G][padded_pairs]; fixed point kernels keep the turned one times its factors
   float *base_re, *base_im; /* at angle 0 */
   float *re, *im;           /* turned by position - middle of the page at `start` */
   float *cosine, *sine;     /* [padded_pairs] */
@@ -68,7 +68,6 @@ struct workspace {
   float *inverse;    /* [G][16] score of one unit of the accumulator, a flush each */
   float *page_factor, *page_inverse; /* the same for a page beyond the grid */
   float *page_grid;  /* [padded_pairs] */
-  float *page_scale, *page_zero; /* [head_dim] of a page, in grid units */
   uint32_t *fixed;   /* [2][G][fixed_stride] (im << 16 | re) of a page and of the next one */
   uint32_t *swapped; /* the same with re and im exchanged */
   float *magnitude;  /* [G][padded_pairs] */
@@ -101,6 +100,8 @@ struct page_kernels {
   void (*weigh)(workspace &work, uint32_t head_dim, uint32_t tokens);
   // sum += weight * level * token scale (+ outliers), zero_sum += weight * token zero.
   void (*values)(const kvq_attention_tables *tables, uint32_t head, workspace &work, page_run run);
+  // Sums brought back to plain channels: means, deviations and the transform of rotated values, zero points of the others.
+  void (*finish)(const kvq_attention_tables *tables, uint32_t head, const workspace &work, kvq_partial out);
   void (*stage)(const kvq_attention_tables *tables, uint32_t head, const kvq_page_view &page, float *keys, float *values, void *scratch);
   bool fixed_keys; /* needs the fixed point tables and queries */
   uint32_t resync; /* pages after which the query is turned exactly again */

@@ -134,11 +134,25 @@ void stage_keys(const kvq_attention_tables *tables, uint32_t head, const kvq_pag
   }
 }
 
+// Normalised Hadamard transform of each `block` of a row.
+void transform_row(float *row, uint32_t count, uint32_t block) {
+  for (uint32_t stride = 1; stride < block; stride *= 2) {
+    for (uint32_t start = 0; start < count; start += 2 * stride) {
+      for (uint32_t i = start; i < start + stride; i++) {
+        const float a = row[i], b = row[i + stride];
+        row[i] = a + b;
+        row[i + stride] = a - b;
+      }
+    }
+  }
+  const float gain = static_cast<float>(1 / std::sqrt(static_cast<double>(block)));
+  for (uint32_t i = 0; i < count; i++) row[i] *= gain;
+}
+
 void stage_values(const kvq_attention_tables *tables, uint32_t head, const kvq_page_view &page, float *values) {
   const kvq::value_tables &value = tables->value;
-  const uint32_t head_dim = value.head_dim, block = value.hadamard_block;
+  const uint32_t head_dim = value.head_dim;
   decode_value_levels(value, page.value + kvq_head_offset(&value.layout, head), values);
-  const float gain = static_cast<float>(1 / std::sqrt(static_cast<double>(block)));
   for (uint32_t t = 0; t < KVQ_PAGE_TOKENS; t++) {
     float *row = values + static_cast<size_t>(t) * head_dim;
     if (t >= page.tokens) {
@@ -153,19 +167,28 @@ void stage_values(const kvq_attention_tables *tables, uint32_t head, const kvq_p
     }
     const float *deviation = value.deviation + static_cast<size_t>(head) * head_dim, *mean = value.mean + static_cast<size_t>(head) * head_dim;
     for (uint32_t c = 0; c < head_dim; c++) row[c] = row[c] * scale * deviation[c] + mean[c];
-    for (uint32_t stride = 1; stride < block; stride *= 2) {
-      for (uint32_t start = 0; start < head_dim; start += 2 * stride) {
-        for (uint32_t i = start; i < start + stride; i++) {
-          const float a = row[i], b = row[i + stride];
-          row[i] = a + b;
-          row[i + stride] = a - b;
-        }
-      }
-    }
-    for (uint32_t c = 0; c < head_dim; c++) row[c] *= gain;
+    transform_row(row, head_dim, value.hadamard_block);
   }
   if (!value.layout.outliers) return;
   each_outlier(page.value + page.value_outliers[head], page.tokens, [&](uint32_t token, uint32_t channel, float delta) { values[static_cast<size_t>(token) * head_dim + channel] += delta; });
+}
+
+void finish(const kvq_attention_tables *tables, uint32_t head, const kvq::workspace &work, kvq_partial out) {
+  const kvq::value_tables &value = tables->value;
+  const uint32_t head_dim = value.head_dim;
+  for (uint32_t g = 0; g < work.group; g++) {
+    const float *sum = work.sum + static_cast<size_t>(g) * head_dim;
+    float *to = out.sum + static_cast<size_t>(g) * head_dim;
+    out.maximum[g] = work.maximum[g];
+    out.total[g] = work.total[g];
+    if (value.rotated) {
+      const float *deviation = value.deviation + static_cast<size_t>(head) * head_dim, *mean = value.mean + static_cast<size_t>(head) * head_dim;
+      for (uint32_t c = 0; c < head_dim; c++) to[c] = sum[c] * deviation[c] + mean[c] * work.total[g];
+      transform_row(to, head_dim, value.hadamard_block);
+    } else {
+      for (uint32_t c = 0; c < head_dim; c++) to[c] = sum[c] + work.zero_sum[g];
+    }
+  }
 }
 
 }  // namespace
@@ -176,4 +199,4 @@ void kvq::scalar::stage_page(const kvq_attention_tables *tables, uint32_t head, 
   stage_values(tables, head, page, values);
 }
 
-const kvq::page_kernels kvq::scalar::exact_pages = {scores, weigh, values, stage_page, false, 1, "scalar fp32", "scalar fp32"};
+const kvq::page_kernels kvq::scalar::exact_pages = {scores, weigh, values, finish, stage_page, false, 1, "scalar fp32", "scalar fp32"};

@@ -28,17 +28,24 @@ struct token_order {
 };
 constexpr token_order order;
 
+// Table of a code, 2^bits entries, repeated: a lookup uses 5 index bits.
 template <int bits>
 inline __attribute__((always_inline)) __m512i load_table(const int16_t *table, int code) {
-  if constexpr (bits == 5) return _mm512_load_si512(table + code * 32);
-  else return _mm512_broadcast_i64x4(_mm256_load_si256(reinterpret_cast<const __m256i *>(table + code * 16)));
+  const int16_t *entries = table + (code << bits);
+  if constexpr (bits == 2) {
+    int64_t four;
+    __builtin_memcpy(&four, entries, 8);
+    return _mm512_set1_epi64(four);
+  }
+  else if constexpr (bits == 3) return _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i *>(entries)));
+  else if constexpr (bits == 4) return _mm512_broadcast_i64x4(_mm256_load_si256(reinterpret_cast<const __m256i *>(entries)));
+  else return _mm512_load_si512(entries);
 }
 
 template <int bits, int queries>
 void score_page(const fixed_page &page) {
   constexpr int vectors = queries <= 4 ? 2 : 1;
   constexpr size_t group_bytes = 128 * bits;
-  constexpr int entries = bits == 5 ? 32 : 16;
   alignas(64) float flushed[queries][2][2][16];
 #pragma GCC unroll 1
   for (int base = 0; base < 2; base += vectors) {
@@ -51,7 +58,7 @@ void score_page(const fixed_page &page) {
       for (uint32_t group = first; group < last; group++) {
         if (base == 0)
           for (size_t i = 0; i < group_bytes; i += 64) _mm_prefetch(reinterpret_cast<const char *>(page.ahead + group * group_bytes + i), _MM_HINT_T1);
-        const int16_t *table = page.table + group * 16 * entries, *angles = page.angles + group * 8 * (queries == 1 ? 128 : 64);
+        const int16_t *table = page.table + (group * 16 << bits), *angles = page.angles + group * 8 * (queries == 1 ? 128 : 64);
         const uint32_t *fixed = page.fixed + group * 8, *swapped = page.swapped + group * 8;
         each_pair<bits, vectors>(page.codes + group * group_bytes + 64 * base, [&](int pair, const __m512i *first_index, const __m512i *second_index) __attribute__((always_inline)) {
           const __m512i first_table = load_table<bits>(table, 2 * pair), second_table = load_table<bits>(table, 2 * pair + 1);

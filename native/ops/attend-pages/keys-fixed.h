@@ -8,7 +8,7 @@ namespace kvq::avx512 {
 
 struct fixed_page {
   const uint8_t *codes;    /* of the head */
-  const int16_t *table;    /* [head_dim][16 or 32] keys in grid units */
+  const int16_t *table;    /* [head_dim][2^bits] keys in grid units */
   const int16_t *angles;   /* kvq_rope.offset_fixed; for one query: query_angles */
   const uint32_t *fixed;   /* [queries][fixed_stride] im << 16 | re */
   const uint32_t *swapped; /* re << 16 | im, for one query */

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ops/attend-pages/exact.simd.h"
+#include "ops/attend-pages/transform-row.simd.h"
 
 namespace {
 
@@ -77,40 +78,6 @@ inline void stage_keys(const kvq_attention_tables *tables, uint32_t head, const 
     });
   }
   if (page.tokens < KVQ_PAGE_TOKENS) for (uint32_t c = 0; c < key.head_dim; c++) for (uint32_t t = page.tokens; t < KVQ_PAGE_TOKENS; t++) keys[c * size_t(64) + t] = 0;
-}
-
-// Butterflies of strides 1, 2, 4 and 8 within a vector: x * sign + partner.
-struct butterfly_tables {
-  alignas(64) int32_t partner[4][16];
-  alignas(64) float sign[4][16];
-  constexpr butterfly_tables() : partner(), sign() {
-    for (int step = 0; step < 4; step++)
-      for (int i = 0; i < 16; i++) {
-        partner[step][i] = i ^ (1 << step);
-        sign[step][i] = i >> step & 1 ? -1.0f : 1.0f;
-      }
-  }
-};
-constexpr butterfly_tables butterflies;
-
-// Butterflies (a, b) -> (a + b, a - b) of strides 1, 2, 4, .. over each `block` of a row, then one product with 1 / sqrt(block).
-inline void transform_row(float *row, uint32_t count, uint32_t block) {
-  const floats gain = broadcast(static_cast<float>(1 / __builtin_sqrt(static_cast<double>(block))));
-  for (uint32_t c = 0; c < count; c += lanes) {
-    floats x = load(row + c);
-    for (uint32_t step = 0; 1u << step < static_cast<uint32_t>(lanes) && 1u << step < block; step++) x = multiply_add(x, load(butterflies.sign[step]), permute(x, load_index(butterflies.partner[step])));
-    store(row + c, block <= static_cast<uint32_t>(lanes) ? multiply(x, gain) : x);
-  }
-  for (uint32_t stride = lanes; stride < block; stride *= 2) {
-    const bool last = stride * 2 == block;
-    for (uint32_t start = 0; start < count; start += 2 * stride) {
-      for (uint32_t c = start; c < start + stride; c += lanes) {
-        const floats a = load(row + c), b = load(row + c + stride), sum = add(a, b), difference = subtract(a, b);
-        store(row + c, last ? multiply(sum, gain) : sum);
-        store(row + c + stride, last ? multiply(difference, gain) : difference);
-      }
-    }
-  }
 }
 
 template <int bits>

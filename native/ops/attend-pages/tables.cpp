@@ -30,7 +30,7 @@ arrays carve(arena &memory, const kvq_key_plan &key, const kvq_value_plan &value
   a.zero = memory.take<float>(columns);
   a.table = memory.take<float>(key.page_scales ? 0 : entries);
   a.grid = memory.take<float>(fixed ? static_cast<size_t>(key.kv_heads) * padded_pairs_of(key.head_dim) : 0);
-  a.fixed_table = memory.take<int16_t>(fixed && !key.page_scales ? entries : 0);
+  a.fixed_table = memory.take<int16_t>(fixed && !key.page_scales ? columns << key.bits : 0);
   a.fixed_scale = memory.take<float>(page_fixed);
   a.fixed_zero = memory.take<float>(page_fixed);
   a.fixed_step = memory.take<float>(page_fixed);
@@ -80,11 +80,11 @@ void fill_fixed_keys(const arrays &a, const kvq_key_plan &plan) {
       grid[pair] = std::fmax(std::hypot(reach_of(a, plan, code), reach_of(a, plan, code + 1)) / kvq::largest_fixed_key, 1e-30f);
       for (size_t j = code; j < code + 2; j++) {
         if (plan.page_scales) {
-          a.fixed_scale[j] = a.scale[j] * level_reach(plan) / grid[pair];
-          a.fixed_zero[j] = a.zero[j] / grid[pair];
+          a.fixed_scale[j] = std::ldexp(a.scale[j] * level_reach(plan) / grid[pair], -12);
           a.fixed_step[j] = a.scale[j] / 64 / grid[pair];
+          a.fixed_zero[j] = a.zero[j] / grid[pair] - 128 * a.fixed_step[j];
         } else {
-          for (uint32_t i = 0; i < entries; i++) a.fixed_table[j * entries + i] = static_cast<int16_t>(std::lrint(a.table[j * entries + i] / grid[pair]));
+          for (uint32_t i = 0; i < 1u << plan.bits; i++) a.fixed_table[(j << plan.bits) + i] = static_cast<int16_t>(std::lrint(a.table[j * entries + i] / grid[pair]));
         }
       }
     }

@@ -36,10 +36,18 @@ float quantize_weights(const float *weights, const float *scale, uint32_t tokens
   for (uint32_t t = 0; t < tokens; t += 16) most = _mm512_max_ps(most, _mm512_mul_ps(_mm512_load_ps(weights + t), _mm512_load_ps(scale + t)));
   const float largest = _mm512_reduce_max_ps(most), unit = largest < 1e-35f ? 1e-35f : largest;
   const __m512 factor = _mm512_set1_ps(65535.0f / unit);
-  for (uint32_t t = 0; t < tokens; t += 16) {
-    const __m512i whole = _mm512_cvtps_epu32(_mm512_mul_ps(_mm512_mul_ps(_mm512_load_ps(weights + t), _mm512_load_ps(scale + t)), factor));
-    _mm_store_si128(reinterpret_cast<__m128i *>(low + t), _mm512_cvtepi32_epi8(whole));
-    _mm_store_si128(reinterpret_cast<__m128i *>(high + t), _mm512_cvtepi32_epi8(_mm512_srli_epi32(whole, 8)));
+  // 32 tokens: their low bytes, then their high ones.
+  alignas(64) static constexpr auto order = [] {
+    struct { uint8_t at[64]; } bytes{};
+    for (int i = 0; i < 64; i++) bytes.at[i] = static_cast<uint8_t>(4 * (i % 32) + i / 32);
+    return bytes;
+  }();
+  const __m512i split = _mm512_load_si512(order.at);
+  const auto whole = [&](uint32_t t) { return _mm512_cvtps_epu32(_mm512_mul_ps(_mm512_mul_ps(_mm512_load_ps(weights + t), _mm512_load_ps(scale + t)), factor)); };
+  for (uint32_t t = 0; t < tokens; t += 32) {
+    const __m512i both = _mm512_permutex2var_epi8(whole(t), split, whole(t + 16));
+    _mm256_store_si256(reinterpret_cast<__m256i *>(low + t), _mm512_castsi512_si256(both));
+    _mm256_store_si256(reinterpret_cast<__m256i *>(high + t), _mm512_extracti64x4_epi64(both, 1));
   }
   return unit / 65535.0f;
 }

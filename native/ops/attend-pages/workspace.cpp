@@ -26,8 +26,6 @@ kvq::workspace kvq::carve_workspace(void *scratch, uint32_t head_dim, uint32_t g
   w.group = group;
   for (float **array : {&w.base_re, &w.base_im, &w.re, &w.im, &w.factor, &w.page_factor, &w.magnitude}) *array = memory.take<float>(queries);
   for (float **array : {&w.cosine, &w.sine, &w.page_grid}) *array = memory.take<float>(padded);
-  w.page_scale = memory.take<float>(head_dim);
-  w.page_zero = memory.take<float>(head_dim);
   w.inverse = memory.take<float>(group * size_t(16));
   w.page_inverse = memory.take<float>(group * size_t(16));
   w.fixed = memory.take<uint32_t>(size_t(2) * group * fixed_stride);

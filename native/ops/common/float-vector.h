@@ -55,6 +55,14 @@ inline floats scale_by_power(floats x, floats n) { return _mm512_scalef_ps(x, n)
 inline floats zero_below(floats x, floats key, float least) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(key, _mm512_set1_ps(least), _CMP_NLT_UQ), x); }
 inline floats select_negative(floats key, floats negative, floats other) { return _mm512_mask_mov_ps(other, _mm512_cmp_ps_mask(key, _mm512_setzero_ps(), _CMP_LT_OQ), negative); }
 inline floats magnitude(floats x) { return _mm512_abs_ps(x); }
+// Lane i holds lane i ^ apart; apart is 1, 2, 4 or 8.
+template <int apart>
+inline floats exchange(floats x) {
+  if constexpr (apart == 1) return _mm512_permute_ps(x, 0xB1);
+  else if constexpr (apart == 2) return _mm512_permute_ps(x, 0x4E);
+  else if constexpr (apart == 4) return _mm512_shuffle_f32x4(x, x, 0xB1);
+  else return _mm512_shuffle_f32x4(x, x, 0x4E);
+}
 
 #else
 
@@ -100,6 +108,13 @@ inline floats scale_by_power(floats x, floats n) {
 inline floats zero_below(floats x, floats key, float least) { return _mm256_and_ps(x, _mm256_cmp_ps(key, _mm256_set1_ps(least), _CMP_NLT_UQ)); }
 inline floats select_negative(floats key, floats negative, floats other) { return _mm256_blendv_ps(other, negative, key); }
 inline floats magnitude(floats x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
+// Lane i holds lane i ^ apart; apart is 1, 2 or 4.
+template <int apart>
+inline floats exchange(floats x) {
+  if constexpr (apart == 1) return _mm256_permute_ps(x, 0xB1);
+  else if constexpr (apart == 2) return _mm256_permute_ps(x, 0x4E);
+  else return _mm256_permute2f128_ps(x, x, 1);
+}
 
 #endif
 
