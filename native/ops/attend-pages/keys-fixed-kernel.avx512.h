@@ -56,8 +56,10 @@ void score_page(const fixed_page &page) {
       const uint32_t last = first + 2 < page.groups ? first + 2 : page.groups;
 #pragma GCC unroll 1
       for (uint32_t group = first; group < last; group++) {
-        if (base == 0)
+        if (base == 0) {
           for (size_t i = 0; i < group_bytes; i += 64) _mm_prefetch(reinterpret_cast<const char *>(page.ahead + group * group_bytes + i), _MM_HINT_T1);
+          for (uint32_t line = 0; line < page.values_lines; line++) _mm_prefetch(reinterpret_cast<const char *>(page.values_ahead + (group * page.values_lines + line) * 64), _MM_HINT_T1);
+        }
         const int16_t *table = page.table + (group * 16 << bits), *angles = page.angles + group * 8 * (queries == 1 ? 128 : 64);
         const uint32_t *fixed = page.fixed + group * 8, *swapped = page.swapped + group * 8;
         each_pair<bits, vectors>(page.codes + group * group_bytes + 64 * base, [&](int pair, const __m512i *first_index, const __m512i *second_index) __attribute__((always_inline)) {

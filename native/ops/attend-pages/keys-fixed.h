@@ -17,6 +17,8 @@ struct fixed_page {
   float *scores;           /* [queries][chunk_tokens] */
   const float *added;      /* [queries][64] outlier parts of the scores, in token order; or NULL */
   const uint8_t *ahead;    /* codes to prefetch, as many bytes as this page's */
+  const uint8_t *values_ahead; /* value codes to prefetch, values_lines * 64 bytes a group */
+  uint32_t values_lines;
 };
 
 using fixed_kernel = void(const fixed_page &page);

@@ -53,7 +53,7 @@ void add_pair(const fixed_value_pages &pages, uint32_t group) {
     const uint8_t *unit = pages.codes[i] + offset, *bytes = pages.bytes + i * KVQ_PAGE_TOKENS, *ahead = pages.ahead[i] + group * 128 * bits;
 #pragma GCC unroll 1
     for (int block = 0; block < 4; block++, ahead += 64 * bits) {
-      for (int line = 0; line < bits; line++) _mm_prefetch(reinterpret_cast<const char *>(ahead + 64 * line), _MM_HINT_T1);
+      for (int line = 0; line < bits; line++) _mm_prefetch(reinterpret_cast<const char *>(ahead + 64 * line), _MM_HINT_T0);
 #pragma GCC unroll 2
       for (int quad = 0; quad < 4; quad += 2, bytes += 8, unit += split ? quad_bytes : 2 * quad_bytes) {
         add_quad<bits, phase, queries>(sum, unit, bytes, levels);

@@ -137,7 +137,7 @@ void add_in_registers(const value_tables &value, const workspace &work, page_run
   pages.levels = value.fixed_levels;
   pages.sum_stride = sum_stride;
   for (size_t i = 0; i < run.count; i += kvq::avx512::value_pass_pages) {
-    const size_t last = run.count + run.following - 1;
+    const size_t last = run.count - 1;
     pages.count = 0;
     for (size_t j = i; j < run.count && j < i + kvq::avx512::value_pass_pages; j++) {
       const size_t ahead = j + kvq::value_pages_ahead;
