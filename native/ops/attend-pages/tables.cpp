@@ -60,9 +60,9 @@ float level_reach(const kvq_key_plan &plan) {
   return reach;
 }
 
-// Largest magnitude of a channel: of its table, or of the calibrated range and some more.
+// Largest magnitude of a channel: of its table, or of the calibrated range and some more (even where levels end earlier: the range of a page lies askew).
 float reach_of(const arrays &a, const kvq_key_plan &plan, size_t code) {
-  if (plan.page_scales) return std::fabs(a.zero[code]) + kvq::fixed_key_headroom * level_reach(plan) * a.scale[code];
+  if (plan.page_scales) return std::fabs(a.zero[code]) + kvq::fixed_key_headroom * a.scale[code];
   const uint32_t entries = entries_of(plan.bits);
   float reach = 0;
   for (uint32_t i = 0; i < entries; i++) reach = std::fmax(reach, std::fabs(a.table[code * entries + i]));
