@@ -1,0 +1,97 @@
+/** Asymmetric integers with a scale and a zero point of each group. */
+
+import { linear } from "@kvquant/packing";
+import { check } from "@kvquant/spec";
+import type { Bits, Side } from "@kvquant/spec";
+import { corrupt } from "../corrupt.js";
+import type { Geometry } from "../geometry.js";
+import type { Frame, Quantizer } from "../quantizer.js";
+import { inverseOf } from "../quantizers/key-codec.js";
+import { loadHalf, storeHalf } from "./half-numbers.js";
+import { pageQuantizer } from "./page-method.js";
+import type { PageMethod } from "./page-method.js";
+import { checkGrouping, decodeGrouping, describeGrouping, encodeGrouping, valueGroups } from "./value-groups.js";
+import type { Grouping } from "./value-groups.js";
+
+/** Widths that `integer` offers. */
+export type IntegerBits = Exclude<Bits, 1>;
+
+/** Options of `integer`. */
+export interface IntegerOptions extends Grouping {
+  readonly side: Side;
+  readonly bits: IntegerBits;
+}
+
+const WIDTHS: readonly Bits[] = [2, 3, 4, 5, 8];
+
+/** Keys of all baselines but coupled channels are quantized as caches without a recipe of their own hold them: after RoPE. */
+export function baselineFrame(side: Side): Frame {
+  return side === "key" ? "post-rope" : "pre-rope";
+}
+
+/**
+ * Round-to-nearest integers: `scale = fp16((high - low) / (2^bits - 1))`, `zero = fp16(low)`, `code = round((x - zero) / scale)`, all from the page
+ * itself. A block is the codes (linear, token after token), then scale and zero of each group, little-endian.
+ * Source: the usual asymmetric uniform quantizer, as in Jacob et al. 2018, section 2.1; the groups of FlexGen (Sheng et al. 2023, section 5).
+ * @throws INVALID_ARGUMENT
+ */
+export function integer(options: IntegerOptions): Quantizer {
+  const { side, bits } = options;
+  check(WIDTHS.includes(bits), "integer: bits", `one of ${WIDTHS.join(", ")}`, bits);
+  checkGrouping("integer", options);
+  return pageQuantizer({
+    id: `baseline/integer-${side}s`,
+    side,
+    frame: baselineFrame(side),
+    fit: () => ({ bits, packing: linear(bits).id, stages: [...(side === "key" ? ["rope"] : []), `integer:${describeGrouping(options)}`], arrays: encodeGrouping(options) }),
+    open(artifact, geometry) {
+      if (!WIDTHS.includes(artifact.bits)) throw corrupt(`artifact ${artifact.id}: bits`, `one of ${WIDTHS.join(", ")}`, artifact.bits);
+      return integerMethod(artifact.bits, decodeGrouping(artifact), geometry);
+    },
+  });
+}
+
+function integerMethod(bits: Bits, grouping: Grouping, geometry: Geometry): PageMethod {
+  const columns = geometry.kvHeads * geometry.headDim;
+  const packing = linear(bits);
+  const groups = valueGroups(grouping, geometry);
+  const last = 2 ** bits - 1;
+  const codeBytes = (tokens: number): number => packing.byteLength(tokens * columns);
+
+  return {
+    byteLength: (tokens) => codeBytes(tokens) + 4 * groups.count(tokens),
+    write(x, tokens, bytes) {
+      const side = codeBytes(tokens);
+      const codes = new Uint8Array(tokens * columns);
+      groups.each(tokens, (group, start, stride, count) => {
+        let low = x[start]!;
+        let high = low;
+        for (let index = 1; index < count; index++) {
+          const value = x[start + index * stride]!;
+          if (value < low) low = value;
+          if (value > high) high = value;
+        }
+        const scale = storeHalf(bytes, side + 4 * group, (high - low) / last);
+        const zero = storeHalf(bytes, side + 4 * group + 2, low);
+        const inverse = inverseOf(scale);
+        for (let index = 0; index < count; index++) {
+          const place = start + index * stride;
+          codes[place] = Math.min(last, Math.max(0, Math.floor((x[place]! - zero) * inverse + 0.5)));
+        }
+      });
+      packing.pack(codes, bytes.subarray(0, side));
+    },
+    read(bytes, tokens, out) {
+      const side = codeBytes(tokens);
+      const codes = packing.unpack(bytes.subarray(0, side), tokens * columns);
+      groups.each(tokens, (group, start, stride, count) => {
+        const scale = loadHalf(bytes, side + 4 * group);
+        const zero = loadHalf(bytes, side + 4 * group + 2);
+        for (let index = 0; index < count; index++) {
+          const place = start + index * stride;
+          out[place] = codes[place]! * scale + zero;
+        }
+      });
+    },
+  };
+}

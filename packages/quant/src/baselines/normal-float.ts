@@ -1,0 +1,86 @@
+/** NormalFloat codes with the largest magnitude of each group. */
+
+import { midpoints, nearestCode, normalFloat } from "@kvquant/codebook";
+import { linear } from "@kvquant/packing";
+import { check } from "@kvquant/spec";
+import type { Side } from "@kvquant/spec";
+import { corrupt } from "../corrupt.js";
+import type { Geometry } from "../geometry.js";
+import type { Quantizer } from "../quantizer.js";
+import { inverseOf } from "../quantizers/key-codec.js";
+import { loadHalf, storeHalf } from "./half-numbers.js";
+import { baselineFrame } from "./integer.js";
+import { pageQuantizer } from "./page-method.js";
+import type { PageMethod } from "./page-method.js";
+import { checkGrouping, decodeGrouping, describeGrouping, encodeGrouping, valueGroups } from "./value-groups.js";
+import type { Grouping } from "./value-groups.js";
+
+/** Widths that `normalFloats` offers. */
+export type NormalFloatBits = 2 | 3 | 4;
+
+/** Options of `normalFloats`. */
+export interface NormalFloatOptions extends Grouping {
+  readonly side: Side;
+  readonly bits: NormalFloatBits;
+}
+
+const isWidth = (bits: number): bits is NormalFloatBits => bits === 2 || bits === 3 || bits === 4;
+
+/**
+ * NormalFloat levels times the largest magnitude of each group (fp16). A block is the codes (linear, token after token), then one half a group.
+ * Source: Dettmers et al. 2023, "QLoRA", section 3; its block-wise absolute maximum, here along a token or a channel.
+ * @throws INVALID_ARGUMENT
+ */
+export function normalFloats(options: NormalFloatOptions): Quantizer {
+  const { side, bits } = options;
+  check(isWidth(bits), "normalFloats: bits", "2, 3 or 4", bits);
+  checkGrouping("normalFloats", options);
+  return pageQuantizer({
+    id: `baseline/normal-float-${side}s`,
+    side,
+    frame: baselineFrame(side),
+    fit: () => ({ bits, packing: linear(bits).id, stages: [...(side === "key" ? ["rope"] : []), `normal-float:${describeGrouping(options)}`], arrays: encodeGrouping(options) }),
+    open(artifact, geometry) {
+      if (!isWidth(artifact.bits)) throw corrupt(`artifact ${artifact.id}: bits`, "2, 3 or 4", artifact.bits);
+      return normalFloatMethod(artifact.bits, decodeGrouping(artifact), geometry);
+    },
+  });
+}
+
+function normalFloatMethod(bits: NormalFloatBits, grouping: Grouping, geometry: Geometry): PageMethod {
+  const columns = geometry.kvHeads * geometry.headDim;
+  const packing = linear(bits);
+  const groups = valueGroups(grouping, geometry);
+  const levels = normalFloat(bits);
+  const middles = midpoints(levels);
+  const codeBytes = (tokens: number): number => packing.byteLength(tokens * columns);
+
+  return {
+    byteLength: (tokens) => codeBytes(tokens) + 2 * groups.count(tokens),
+    write(x, tokens, bytes) {
+      const side = codeBytes(tokens);
+      const codes = new Uint8Array(tokens * columns);
+      groups.each(tokens, (group, start, stride, count) => {
+        let largest = 0;
+        for (let index = 0; index < count; index++) largest = Math.max(largest, Math.abs(x[start + index * stride]!));
+        const inverse = inverseOf(storeHalf(bytes, side + 2 * group, largest));
+        for (let index = 0; index < count; index++) {
+          const place = start + index * stride;
+          codes[place] = nearestCode(middles, x[place]! * inverse);
+        }
+      });
+      packing.pack(codes, bytes.subarray(0, side));
+    },
+    read(bytes, tokens, out) {
+      const side = codeBytes(tokens);
+      const codes = packing.unpack(bytes.subarray(0, side), tokens * columns);
+      groups.each(tokens, (group, start, stride, count) => {
+        const largest = loadHalf(bytes, side + 2 * group);
+        for (let index = 0; index < count; index++) {
+          const place = start + index * stride;
+          out[place] = levels[codes[place]!]! * largest;
+        }
+      });
+    },
+  };
+}
