@@ -4,6 +4,7 @@ import type { Side } from "@kvquant/spec";
 import type { LayerPreset } from "../layer-preset.js";
 import type { Quantizer } from "../quantizer.js";
 import { coupledChannels } from "./coupled-channels.js";
+import { halfPrecision } from "./half-precision.js";
 import { integer } from "./integer.js";
 import { kivi } from "./kivi.js";
 import { kvarn } from "./kvarn.js";
@@ -42,6 +43,7 @@ export const BASELINE_QUANTIZERS: readonly Quantizer[] = (["key", "value"] as co
   turbo({ side, bits: 4 }),
   kvarn({ side, bits: 4 }),
   coupledChannels({ side, channels: 4 }),
+  halfPrecision(side),
 ]);
 
 function both(make: (side: Side) => Quantizer): () => LayerPreset {

@@ -10,8 +10,8 @@ import type { Geometry } from "../geometry.js";
 import { roundToHalves } from "../numeric/half-array.js";
 import type { Quantizer } from "../quantizer.js";
 import { fitCentroids, nearestCentroid } from "./fit-centroids.js";
-import { pageQuantizer } from "./page-method.js";
-import type { PageMethod } from "./page-method.js";
+import { pageQuantizer } from "../page-quantizer.js";
+import type { PageMethod } from "../page-quantizer.js";
 
 /** Options of `coupledChannels`. */
 export interface CoupledChannelsOptions {

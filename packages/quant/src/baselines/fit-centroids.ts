@@ -1,7 +1,7 @@
 /** Weighted k-means. */
 
 import { check, checkFinite, checkInteger, checkLength } from "@kvquant/spec";
-import { randomUniform } from "./random-uniform.js";
+import { randomUniform } from "../numeric/random-uniform.js";
 
 /** Points to cluster. */
 export interface WeightedVectors {

@@ -8,10 +8,10 @@ import type { Geometry } from "../geometry.js";
 import { applyHadamard, hadamardBlock } from "../numeric/hadamard.js";
 import type { Quantizer } from "../quantizer.js";
 import { balanceDeviations } from "./balance-deviations.js";
-import { loadHalf, storeHalf } from "./half-numbers.js";
+import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
 import { baselineFrame } from "./integer.js";
-import { pageQuantizer } from "./page-method.js";
-import type { PageMethod } from "./page-method.js";
+import { pageQuantizer } from "../page-quantizer.js";
+import type { PageMethod } from "../page-quantizer.js";
 
 /** Options of `kvarn`. */
 export interface KvarnOptions {

@@ -9,8 +9,8 @@ import type { Quantizer } from "../quantizer.js";
 import { baselineFrame } from "./integer.js";
 import { LLAMA_BLOCK, LLAMA_FORMATS } from "./llama-formats.js";
 import type { LlamaFormat, LlamaFormatName } from "./llama-formats.js";
-import { pageQuantizer } from "./page-method.js";
-import type { PageMethod } from "./page-method.js";
+import { pageQuantizer } from "../page-quantizer.js";
+import type { PageMethod } from "../page-quantizer.js";
 
 /** Options of `llamaBlocks`. */
 export interface LlamaBlocksOptions {

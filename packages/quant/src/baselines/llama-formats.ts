@@ -1,7 +1,7 @@
 /** The blocks of 32 values that llama.cpp quantizes its cache into, byte for byte as its portable quantizers write them. */
 
 import type { Bits } from "@kvquant/spec";
-import { loadHalf, storeHalf } from "./half-numbers.js";
+import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
 
 /** Values of a block. */
 export const LLAMA_BLOCK = 32;

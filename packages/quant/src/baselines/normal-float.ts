@@ -8,10 +8,10 @@ import { corrupt } from "../corrupt.js";
 import type { Geometry } from "../geometry.js";
 import type { Quantizer } from "../quantizer.js";
 import { inverseOf } from "../quantizers/key-codec.js";
-import { loadHalf, storeHalf } from "./half-numbers.js";
+import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
 import { baselineFrame } from "./integer.js";
-import { pageQuantizer } from "./page-method.js";
-import type { PageMethod } from "./page-method.js";
+import { pageQuantizer } from "../page-quantizer.js";
+import type { PageMethod } from "../page-quantizer.js";
 import { checkGrouping, decodeGrouping, describeGrouping, encodeGrouping, valueGroups } from "./value-groups.js";
 import type { Grouping } from "./value-groups.js";
 

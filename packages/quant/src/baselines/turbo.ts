@@ -8,11 +8,11 @@ import { artifactArray, corrupt } from "../corrupt.js";
 import type { Geometry } from "../geometry.js";
 import { applyHadamard, hadamardBlock } from "../numeric/hadamard.js";
 import type { Quantizer } from "../quantizer.js";
-import { loadHalf, storeHalf } from "./half-numbers.js";
+import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
 import { baselineFrame } from "./integer.js";
-import { pageQuantizer } from "./page-method.js";
-import type { PageMethod } from "./page-method.js";
-import { randomUniform } from "./random-uniform.js";
+import { pageQuantizer } from "../page-quantizer.js";
+import type { PageMethod } from "../page-quantizer.js";
+import { randomUniform } from "../numeric/random-uniform.js";
 
 /** Options of `turbo`. */
 export interface TurboOptions {

@@ -1,13 +1,13 @@
-/** The frame that every baseline shares: a page of fixed size for its number of tokens, checked on both ways. */
+/** Quantizers of how a page is written and read: sizes, checks and errors are done here. */
 
 import { PAGE_TOKENS } from "@kvquant/spec";
 import type { BlockCodec, EncodedBlock, Matrix, QuantizerArtifact, Side } from "@kvquant/spec";
-import type { LayerStatistics } from "../calibration/layer-statistics.js";
-import { corrupt } from "../corrupt.js";
-import { decodeGeometry, encodeGeometry } from "../geometry.js";
-import type { Geometry } from "../geometry.js";
-import type { Frame, Quantizer } from "../quantizer.js";
-import { checkOut, checkPage } from "../quantizers/key-codec.js";
+import type { LayerStatistics } from "./calibration/layer-statistics.js";
+import { corrupt } from "./corrupt.js";
+import { decodeGeometry, encodeGeometry } from "./geometry.js";
+import type { Geometry } from "./geometry.js";
+import type { Frame, Quantizer } from "./quantizer.js";
+import { checkOut, checkPage } from "./quantizers/key-codec.js";
 
 /** How the rows of a page become bytes and back. */
 export interface PageMethod {
@@ -22,12 +22,12 @@ export interface PageMethod {
   read(bytes: Uint8Array, tokens: number, out: Float32Array): void;
 }
 
-/** What a baseline puts into its artifact besides its id and geometry. */
+/** What `PageRecipe.fit` puts into the artifact; id and geometry are added. */
 export type PageArtifact = Omit<QuantizerArtifact, "id">;
 
-/** A baseline. */
+/** What `pageQuantizer` needs. */
 export interface PageRecipe {
-  /** Within the name space `baseline/`, which attention on compressed pages does not read: pages are decoded first. */
+  /** Namespaced, such as `my/keys`; attention on compressed pages knows only ids of `kvquant/`, pages of others are decoded first. */
   readonly id: string;
   readonly side: Side;
   readonly frame: Frame;
@@ -37,7 +37,10 @@ export interface PageRecipe {
   open(artifact: QuantizerArtifact, geometry: Geometry): PageMethod;
 }
 
-/** Makes a quantizer of a recipe. A block is exactly what the method writes: no header, no padding. */
+/**
+ * Makes a quantizer of a recipe. A block is exactly what its method writes, no header, no padding. Input is checked before `write`, lengths before `read`,
+ * and an artifact's id and geometry before `open`.
+ */
 export function pageQuantizer({ id, side, frame, fit, open }: PageRecipe): Quantizer {
   return {
     specVersion: 1,

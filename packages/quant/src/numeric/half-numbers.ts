@@ -2,7 +2,7 @@
 
 import { floatFromHalf } from "@kvquant/packing";
 import { corrupt } from "../corrupt.js";
-import { finiteHalfBits, readHalfBits, writeHalfBits } from "../numeric/half-array.js";
+import { finiteHalfBits, readHalfBits, writeHalfBits } from "./half-array.js";
 
 /** Stores `value` as a finite half at byte `offset` and returns what it decodes to. */
 export function storeHalf(bytes: Uint8Array, offset: number, value: number): number {
