@@ -4,13 +4,13 @@ import { linear } from "@kvquant/packing";
 import { check } from "@kvquant/spec";
 import type { Bits, Side } from "@kvquant/spec";
 import { corrupt } from "../corrupt.js";
-import type { Geometry } from "../geometry.js";
 import type { Frame, Quantizer } from "../quantizer.js";
 import { inverseOf } from "../quantizers/key-codec.js";
 import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
 import { pageQuantizer } from "../page-quantizer.js";
-import type { PageMethod } from "../page-quantizer.js";
-import { checkGrouping, decodeGrouping, describeGrouping, encodeGrouping, valueGroups } from "./value-groups.js";
+import { groupedCodes } from "./grouped-codes.js";
+import type { GroupCoder } from "./grouped-codes.js";
+import { checkGrouping, decodeGrouping, describeGrouping, encodeGrouping } from "./value-groups.js";
 import type { Grouping } from "./value-groups.js";
 
 /** Widths that `integer` offers. */
@@ -46,52 +46,39 @@ export function integer(options: IntegerOptions): Quantizer {
     fit: () => ({ bits, packing: linear(bits).id, stages: [...(side === "key" ? ["rope"] : []), `integer:${describeGrouping(options)}`], arrays: encodeGrouping(options) }),
     open(artifact, geometry) {
       if (!WIDTHS.includes(artifact.bits)) throw corrupt(`artifact ${artifact.id}: bits`, `one of ${WIDTHS.join(", ")}`, artifact.bits);
-      return integerMethod(artifact.bits, decodeGrouping(artifact), geometry);
+      return groupedCodes(artifact.bits, decodeGrouping(artifact), geometry, integerCoder(artifact.bits));
     },
   });
 }
 
-function integerMethod(bits: Bits, grouping: Grouping, geometry: Geometry): PageMethod {
-  const columns = geometry.kvHeads * geometry.headDim;
-  const packing = linear(bits);
-  const groups = valueGroups(grouping, geometry);
+/** Two halves a group: its scale and its zero point. */
+function integerCoder(bits: Bits): GroupCoder {
   const last = 2 ** bits - 1;
-  const codeBytes = (tokens: number): number => packing.byteLength(tokens * columns);
-
   return {
-    byteLength: (tokens) => codeBytes(tokens) + 4 * groups.count(tokens),
-    write(x, tokens, bytes) {
-      const side = codeBytes(tokens);
-      const codes = new Uint8Array(tokens * columns);
-      groups.each(tokens, (group, start, stride, count) => {
-        let low = x[start]!;
-        let high = low;
-        for (let index = 1; index < count; index++) {
-          const value = x[start + index * stride]!;
-          if (value < low) low = value;
-          if (value > high) high = value;
-        }
-        const scale = storeHalf(bytes, side + 4 * group, (high - low) / last);
-        const zero = storeHalf(bytes, side + 4 * group + 2, low);
-        const inverse = inverseOf(scale);
-        for (let index = 0; index < count; index++) {
-          const place = start + index * stride;
-          codes[place] = Math.min(last, Math.max(0, Math.floor((x[place]! - zero) * inverse + 0.5)));
-        }
-      });
-      packing.pack(codes, bytes.subarray(0, side));
+    bytes: 4,
+    write(x, { start, stride, count, offset }, codes, bytes) {
+      let low = x[start]!;
+      let high = low;
+      for (let index = 1; index < count; index++) {
+        const value = x[start + index * stride]!;
+        if (value < low) low = value;
+        if (value > high) high = value;
+      }
+      const scale = storeHalf(bytes, offset, (high - low) / last);
+      const zero = storeHalf(bytes, offset + 2, low);
+      const inverse = inverseOf(scale);
+      for (let index = 0; index < count; index++) {
+        const place = start + index * stride;
+        codes[place] = Math.min(last, Math.max(0, Math.floor((x[place]! - zero) * inverse + 0.5)));
+      }
     },
-    read(bytes, tokens, out) {
-      const side = codeBytes(tokens);
-      const codes = packing.unpack(bytes.subarray(0, side), tokens * columns);
-      groups.each(tokens, (group, start, stride, count) => {
-        const scale = loadHalf(bytes, side + 4 * group);
-        const zero = loadHalf(bytes, side + 4 * group + 2);
-        for (let index = 0; index < count; index++) {
-          const place = start + index * stride;
-          out[place] = codes[place]! * scale + zero;
-        }
-      });
+    read(codes, { start, stride, count, offset }, out, bytes) {
+      const scale = loadHalf(bytes, offset);
+      const zero = loadHalf(bytes, offset + 2);
+      for (let index = 0; index < count; index++) {
+        const place = start + index * stride;
+        out[place] = codes[place]! * scale + zero;
+      }
     },
   };
 }

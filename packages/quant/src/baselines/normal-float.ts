@@ -5,14 +5,14 @@ import { linear } from "@kvquant/packing";
 import { check } from "@kvquant/spec";
 import type { Side } from "@kvquant/spec";
 import { corrupt } from "../corrupt.js";
-import type { Geometry } from "../geometry.js";
 import type { Quantizer } from "../quantizer.js";
 import { inverseOf } from "../quantizers/key-codec.js";
 import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
 import { baselineFrame } from "./integer.js";
 import { pageQuantizer } from "../page-quantizer.js";
-import type { PageMethod } from "../page-quantizer.js";
-import { checkGrouping, decodeGrouping, describeGrouping, encodeGrouping, valueGroups } from "./value-groups.js";
+import { groupedCodes } from "./grouped-codes.js";
+import type { GroupCoder } from "./grouped-codes.js";
+import { checkGrouping, decodeGrouping, describeGrouping, encodeGrouping } from "./value-groups.js";
 import type { Grouping } from "./value-groups.js";
 
 /** Widths that `normalFloats` offers. */
@@ -42,45 +42,26 @@ export function normalFloats(options: NormalFloatOptions): Quantizer {
     fit: () => ({ bits, packing: linear(bits).id, stages: [...(side === "key" ? ["rope"] : []), `normal-float:${describeGrouping(options)}`], arrays: encodeGrouping(options) }),
     open(artifact, geometry) {
       if (!isWidth(artifact.bits)) throw corrupt(`artifact ${artifact.id}: bits`, "2, 3 or 4", artifact.bits);
-      return normalFloatMethod(artifact.bits, decodeGrouping(artifact), geometry);
+      return groupedCodes(artifact.bits, decodeGrouping(artifact), geometry, normalFloatCoder(artifact.bits));
     },
   });
 }
 
-function normalFloatMethod(bits: NormalFloatBits, grouping: Grouping, geometry: Geometry): PageMethod {
-  const columns = geometry.kvHeads * geometry.headDim;
-  const packing = linear(bits);
-  const groups = valueGroups(grouping, geometry);
+/** One half a group: its largest magnitude. */
+function normalFloatCoder(bits: NormalFloatBits): GroupCoder {
   const levels = normalFloat(bits);
   const middles = midpoints(levels);
-  const codeBytes = (tokens: number): number => packing.byteLength(tokens * columns);
-
   return {
-    byteLength: (tokens) => codeBytes(tokens) + 2 * groups.count(tokens),
-    write(x, tokens, bytes) {
-      const side = codeBytes(tokens);
-      const codes = new Uint8Array(tokens * columns);
-      groups.each(tokens, (group, start, stride, count) => {
-        let largest = 0;
-        for (let index = 0; index < count; index++) largest = Math.max(largest, Math.abs(x[start + index * stride]!));
-        const inverse = inverseOf(storeHalf(bytes, side + 2 * group, largest));
-        for (let index = 0; index < count; index++) {
-          const place = start + index * stride;
-          codes[place] = nearestCode(middles, x[place]! * inverse);
-        }
-      });
-      packing.pack(codes, bytes.subarray(0, side));
+    bytes: 2,
+    write(x, { start, stride, count, offset }, codes, bytes) {
+      let largest = 0;
+      for (let index = 0; index < count; index++) largest = Math.max(largest, Math.abs(x[start + index * stride]!));
+      const inverse = inverseOf(storeHalf(bytes, offset, largest));
+      for (let index = 0; index < count; index++) codes[start + index * stride] = nearestCode(middles, x[start + index * stride]! * inverse);
     },
-    read(bytes, tokens, out) {
-      const side = codeBytes(tokens);
-      const codes = packing.unpack(bytes.subarray(0, side), tokens * columns);
-      groups.each(tokens, (group, start, stride, count) => {
-        const largest = loadHalf(bytes, side + 2 * group);
-        for (let index = 0; index < count; index++) {
-          const place = start + index * stride;
-          out[place] = levels[codes[place]!]! * largest;
-        }
-      });
+    read(codes, { start, stride, count, offset }, out, bytes) {
+      const largest = loadHalf(bytes, offset);
+      for (let index = 0; index < count; index++) out[start + index * stride] = levels[codes[start + index * stride]!]! * largest;
     },
   };
 }
