@@ -155,6 +155,13 @@ describe("kvquant --quantizer", () => {
     expect(without.stderr).toContain("error UNSUPPORTED");
   });
 
+  it("gives the worked example its row", async () => {
+    const example = fileURLToPath(new URL("../../examples/custom-quantizer/quantizer.mjs", import.meta.url));
+    const { stdout } = await runText("eval", model, "--data", text, "--calibration-data", text, "--context", "128", "--windows", "1", "--tail", "0", "--caches", "fp16,mean-residual", "--quantizer", example, ...calibration);
+    // 3 bits, a half for 63 and 64 tokens of a channel, and one for the 8 channels of a head.
+    expect(stdout).toMatch(/^mean-residual +0 +5\.25 /m);
+  });
+
   it("says which of the user's functions failed, and where", async () => {
     const file = writeModule(factory(`{ id: "broken", key: { ...${body("my/broken", "key")}, fit: () => null.arrays } }`));
     const { code, stderr } = await runText("calibrate", model, "--data", text, ...calibration, "--cache", "broken", "--quantizer", file, "-o", join(folder, "broken.kvq"));
