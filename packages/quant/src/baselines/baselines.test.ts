@@ -3,7 +3,7 @@
 import { bitsPerValue } from "@kvquant/spec";
 import type { CacheShape } from "@kvquant/spec";
 import { describe, expect, it } from "vitest";
-import { baselineNames, decodeArtifact, encodeArtifact, fitArtifact, kivi, openArtifact, parsePreset } from "../index.js";
+import { baselineNames, decodeArtifact, encodeArtifact, fitArtifact, halfPrecision, kivi, openArtifact, parsePreset } from "../index.js";
 import type { CalibrationStatistics } from "../index.js";
 import { assertLaws, makeMatrix, makePage, makeStatistics } from "../testing/index.js";
 
@@ -65,6 +65,21 @@ describe("every baseline", () => {
       assertLaws({ quantizer: value, statistics: layer!, page: v, nmse: errorBound(name, "value") });
     });
   }
+
+  it("has an exact side to be measured beside: halves keep every law, and fp16 numbers as they are", () => {
+    const [layer] = statistics(64).layers;
+    const { k, v } = makePage(shapeOf(64));
+    for (const [side, x] of [["key", k], ["value", v]] as const) {
+      const quantizer = halfPrecision(side);
+      assertLaws({ quantizer, statistics: layer!, page: x, nmse: 1e-6 });
+      const exact = { ...x, data: x.data.map((value) => Math.round(value * 32) / 32) };
+      const codec = quantizer.open(quantizer.fit(layer!));
+      const out = makeMatrix(64, x.cols, () => Number.NaN);
+      codec.decode(codec.encode(exact), out);
+      expect(out.data).toEqual(exact.data);
+      expect(bitsPerValue(codec.encode(exact), x.cols)).toBe(16);
+    }
+  });
 
   it("needs a calibration with held-out pages only where it learns", () => {
     const few = makeStatistics({ shape: shapeOf(64), sensitivity: "none", windows: 1, tokens: 100 });
