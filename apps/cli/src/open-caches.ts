@@ -5,7 +5,7 @@ import { makeArtifact } from "@kvquant/eval";
 import type { Calibration } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
 import { decodeArtifact } from "@kvquant/quant";
-import type { KvqArtifact } from "@kvquant/quant";
+import type { CachePreset, KvqArtifact } from "@kvquant/quant";
 import { KvquantError } from "@kvquant/spec";
 import type { CacheChoice } from "./cache-choice.js";
 import { calibrate } from "./calibration.js";
@@ -21,34 +21,36 @@ export interface NamedCache {
 
 /** Artifacts of all choices in order; presets share one calibration, which is made when the model has none. */
 export async function openCaches(model: LanguageModel, choices: readonly CacheChoice[], options: CalibrateOptions): Promise<NamedCache[]> {
-  const presets = choices.filter((choice) => choice.kind === "preset").map((choice) => choice.name);
+  const presets = choices.filter((choice) => choice.kind === "preset");
   const fitted = presets.length === 0 ? [] : await fitPresets(model, presets, options);
   const caches: NamedCache[] = [];
-  for (const { kind, name } of choices) {
+  for (const choice of choices) {
+    const { kind, name } = choice;
     if (kind === "fp16") caches.push({ name, artifact: "fp16" });
     else if (kind === "file") caches.push({ name, artifact: await readArtifact(name) });
-    else caches.push(fitted[presets.indexOf(name)]!);
+    else caches.push(fitted[presets.indexOf(choice)]!);
   }
   return caches;
 }
 
-async function fitPresets(model: LanguageModel, presets: readonly string[], options: CalibrateOptions): Promise<NamedCache[]> {
+async function fitPresets(model: LanguageModel, presets: readonly Extract<CacheChoice, { kind: "preset" }>[], options: CalibrateOptions): Promise<NamedCache[]> {
   const { progress } = options.context;
-  progress.note(`${presets.join(", ")}: no artifact given, so fitted to the calibration of ${model.name}`);
+  progress.note(`${presets.map(({ name }) => name).join(", ")}: no artifact given, so fitted to the calibration of ${model.name}`);
   const calibration = await calibrate(model, options);
   const fitted: NamedCache[] = [];
-  for (const name of presets) fitted.push({ name, artifact: await fitPreset(model, name, { calibration, context: options.context }) });
+  for (const { name, preset } of presets) fitted.push({ name, artifact: await fitPreset(model, preset, { calibration, context: options.context }) });
   return fitted;
 }
 
 /**
- * Fits one preset and shows that it does.
+ * Fits one preset, by name or as an object, and shows that it does.
  * @throws UNSUPPORTED when the calibration lacks what the preset needs; CANCELLED
  */
-export function fitPreset(model: LanguageModel, name: string, options: { readonly calibration: Calibration; readonly context: Context }): Promise<KvqArtifact> {
+export function fitPreset(model: LanguageModel, preset: string | CachePreset, options: { readonly calibration: Calibration; readonly context: Context }): Promise<KvqArtifact> {
   const { context, calibration } = options;
+  const name = typeof preset === "string" ? preset : preset.id;
   if (context.signal.aborted) throw new KvquantError("CANCELLED", `fitting ${name}: interrupted`);
-  return context.progress.run(`fitting ${name}`, async () => makeArtifact(model, name, calibration));
+  return context.progress.run(`fitting ${name}`, async () => makeArtifact(model, preset, calibration));
 }
 
 /**

@@ -31,6 +31,11 @@ export interface CalibrationOptions {
   readonly sensitivity?: Sensitivity;
 }
 
+/** What every command that makes caches takes. */
+export interface QuantizerOptions {
+  readonly quantizer?: readonly string[];
+}
+
 /** Adds `--json` and `--quiet`. */
 export function addCommonOptions(command: Command): Command {
   return command
@@ -47,6 +52,12 @@ export function addModelOptions(command: Command, products: "fast" | "exact" = "
     .addOption(new Option("--isa <name>", "instruction set of the native engine (default: the best)").choices(["scalar", "avx2", "avx512"]))
     .addOption(new Option("--attention <kind>", "on compressed pages, or on pages decoded first, which any quantizer and head dim can (default: pages where kernels exist)").choices(["pages", "tiles"]))
     .addOption(new Option("--products <kind>", "of the native engine: fast with 8-bit activations, exact in fp32").choices(["fast", "exact"]).default(products));
+}
+
+/** Adds {@link QuantizerOptions}. */
+export function addQuantizerOption(command: Command): Command {
+  const collect = (path: string, others: readonly string[] = []): string[] => [...others, path];
+  return command.option("--quantizer <file>", "ES module with a quantizer of your own, which then is a cache under its id; may be given several times (see kvquant new-quantizer)", collect);
 }
 
 /** Adds `--jobs`, caches evaluated at once. */

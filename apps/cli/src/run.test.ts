@@ -20,7 +20,7 @@ async function runCaptured(argv: readonly string[], signal = new AbortController
   return { code, stdout, stderr };
 }
 
-const commands = ["pull", "calibrate", "inspect", "generate", "eval", "demo"];
+const commands = ["pull", "calibrate", "inspect", "generate", "eval", "new-quantizer", "demo"];
 
 describe("kvquant, the command line", () => {
   it.each(commands)("%s has help that names its options, on standard output with exit code 0", async (command) => {
@@ -55,6 +55,8 @@ describe("kvquant, the command line", () => {
     ["a cache named twice", ["eval", "tiny", "--caches", "fp16,fp16"]],
     ["an empty list of caches", ["eval", "tiny", "--caches", ","]],
     ["fitting an artifact to fp16", ["calibrate", "tiny", "--cache", "fp16"]],
+    ["a new quantizer with the name of a preset", ["new-quantizer", "kivi2"]],
+    ["a new quantizer with a name that is no folder's", ["new-quantizer", "../mine"]],
     ["generating with an unknown preset", ["generate", "tiny", "--prompt", "x", "--cache", "kvq99"]],
   ])("answers %s with exit code 2, a message, and nothing on standard output", async (_name, argv) => {
     const { code, stdout, stderr } = await runCaptured(argv);

@@ -1,15 +1,21 @@
 /** What it costs to encode a page, on one thread. */
 
+import { explainNativeCodec, openNativeCodec } from "@kvquant/cpu";
+import type { Quantizer } from "@kvquant/quant";
 import { makePage } from "@kvquant/quant/testing";
 import { PAGE_TOKENS } from "@kvquant/spec";
+import type { BlockCodec, Matrix, QuantizerArtifact } from "@kvquant/spec";
 import { median } from "./median.js";
-import { fitSyntheticLayer, makeSyntheticStatistics } from "./synthetic-layer.js";
+import type { PresetChoice } from "./parse-presets.js";
+import { fitReferenceLayer, makeSyntheticStatistics } from "./synthetic-layer.js";
 import type { LayerSize } from "./synthetic-layer.js";
 import { throwIfAborted } from "./throw-if-aborted.js";
 
 /** Microseconds on one thread for each token and layer, over all KV heads: a page's time divided by its 64 tokens. */
 export interface EncodingRow extends LayerSize {
   readonly cache: string;
+  /** What encodes: `native` where there are kernels for both sides, else the codecs in TypeScript. */
+  readonly code: "native" | "typescript";
   readonly keyMicroseconds: number;
   readonly valueMicroseconds: number;
   readonly microsecondsPerToken: number;
@@ -17,7 +23,9 @@ export interface EncodingRow extends LayerSize {
 
 /** How much is timed. */
 export interface EncodingMeasurement {
-  readonly presets: readonly string[];
+  readonly presets: readonly Extract<PresetChoice, { readonly kind: "preset" }>[];
+  /** The user's quantizers among them. */
+  readonly quantizers: readonly Quantizer[];
   /** Timings of each side, of which the median counts. */
   readonly rounds: number;
   readonly signal: AbortSignal;
@@ -29,7 +37,7 @@ export interface EncodingMeasurement {
 const pages = 16;
 
 /** Encodes pages of keys and of values with presets fitted to synthetic statistics. */
-export function measureEncoding(size: LayerSize, { presets, rounds, signal, onPreset }: EncodingMeasurement): EncodingRow[] {
+export function measureEncoding(size: LayerSize, { presets, quantizers, rounds, signal, onPreset }: EncodingMeasurement): EncodingRow[] {
   const statistics = makeSyntheticStatistics(size);
   const inputs = Array.from({ length: pages }, (_, page) => makePage({ layers: 1, queryHeads: size.kvHeads, ...size }, PAGE_TOKENS, 500 + page));
   const time = (encode: (page: number) => unknown): number => {
@@ -41,12 +49,22 @@ export function measureEncoding(size: LayerSize, { presets, rounds, signal, onPr
     });
     return median(times.slice(1));
   };
-  return presets.map((preset) => {
-    onPreset?.(preset);
-    // The addon itself: beside it, checking the input in JavaScript costs as much as a cheap preset.
-    const { key, value } = fitSyntheticLayer(preset, statistics).plan;
-    const keyMicroseconds = time((page) => key.handle.encode(inputs[page]!.k.data, PAGE_TOKENS));
-    const valueMicroseconds = time((page) => value.handle.encode(inputs[page]!.v.data, PAGE_TOKENS));
-    return { ...size, cache: preset, keyMicroseconds, valueMicroseconds, microsecondsPerToken: keyMicroseconds + valueMicroseconds };
+  return presets.map(({ name, preset }) => {
+    onPreset?.(name);
+    const { artifact, reference } = fitReferenceLayer(preset, statistics, quantizers);
+    const { key, value } = artifact.layers[0]!;
+    const code = [key, value].every((fitted) => explainNativeCodec(fitted) === undefined) ? "native" : "typescript";
+    const encodeKeys = encoderOf(code, key, reference.key);
+    const encodeValues = encoderOf(code, value, reference.value);
+    const keyMicroseconds = time((page) => encodeKeys(inputs[page]!.k));
+    const valueMicroseconds = time((page) => encodeValues(inputs[page]!.v));
+    return { ...size, cache: name, code, keyMicroseconds, valueMicroseconds, microsecondsPerToken: keyMicroseconds + valueMicroseconds };
   });
+}
+
+/** Of native codecs the addon itself: beside it, checking the input in JavaScript costs as much as a cheap preset. */
+function encoderOf(code: EncodingRow["code"], artifact: QuantizerArtifact, codec: BlockCodec): (x: Matrix) => unknown {
+  if (code === "typescript") return (x) => codec.encode(x);
+  const { handle } = openNativeCodec(artifact);
+  return (x) => handle.encode(x.data, PAGE_TOKENS);
 }

@@ -1,12 +1,22 @@
 /** Caches of a benchmark without a model: fp16 and presets, for an artifact belongs to a model. */
 
 import { parseCacheChoices } from "../cache-choice.js";
+import type { CacheChoice } from "../cache-choice.js";
+import type { CustomQuantizers } from "../custom-quantizers.js";
 import { UsageError } from "../usage-error.js";
 
+/** A cache that needs no model. */
+export type PresetChoice = Exclude<CacheChoice, { readonly kind: "file" }>;
+
 /** @throws UsageError for a `.kvq` file, an unknown name or one given twice */
-export function parsePresets(list: string): string[] {
-  return parseCacheChoices(list).map(({ kind, name }) => {
-    if (kind === "file") throw new UsageError(`caches: expected fp16 and presets, because no model is loaded here, got the file "${name}"`);
-    return name;
+export function parsePresetChoices(list: string, custom?: CustomQuantizers): PresetChoice[] {
+  return parseCacheChoices(list, custom).map((choice) => {
+    if (choice.kind === "file") throw new UsageError(`caches: expected fp16 and presets, because no model is loaded here, got the file "${choice.name}"`);
+    return choice;
   });
+}
+
+/** Names of `parsePresetChoices`. @throws UsageError like it */
+export function parsePresets(list: string): string[] {
+  return parsePresetChoices(list).map(({ name }) => name);
 }

@@ -3,7 +3,7 @@
 import { openNativeCodec } from "@kvquant/cpu";
 import type { NativeCacheOptions, NativeLayerPlan } from "@kvquant/cpu";
 import { artifactTableBytes, fitArtifact, openArtifact, parsePreset } from "@kvquant/quant";
-import type { CalibrationStatistics, LayerCodecs } from "@kvquant/quant";
+import type { CachePreset, CalibrationStatistics, KvqArtifact, LayerCodecs, Quantizer } from "@kvquant/quant";
 import { makeStatistics } from "@kvquant/quant/testing";
 
 /** Sizes of a layer's keys, or of its values. */
@@ -27,23 +27,34 @@ export function makeSyntheticStatistics({ kvHeads, headDim }: LayerSize): Calibr
   return makeStatistics({ shape: { layers: 1, queryHeads: kvHeads, kvHeads, headDim }, windows: 1, tokens: statisticsTokens({ kvHeads, headDim }) });
 }
 
+/** A preset fitted to a layer, in TypeScript. */
+export interface FittedLayer {
+  readonly artifact: KvqArtifact;
+  readonly reference: LayerCodecs;
+}
+
 /**
- * Fits a preset.
- * @throws UNSUPPORTED for a preset or head dim without kernels
+ * Fits any preset, of the user's own quantizers too.
+ * @throws UNSUPPORTED for a head dim that it does not have
  */
-export function fitSyntheticLayer(preset: string, statistics: CalibrationStatistics): SyntheticLayer {
+export function fitReferenceLayer(preset: string | CachePreset, statistics: CalibrationStatistics, quantizers: readonly Quantizer[] = []): FittedLayer {
   const { sensitivity, shape } = statistics;
   const length = statisticsTokens(shape);
-  const artifact = fitArtifact(parsePreset(preset), statistics, {
+  const artifact = fitArtifact(typeof preset === "string" ? parsePreset(preset) : preset, statistics, {
     model: { fingerprint: "synthetic", name: "synthetic", architecture: "none" },
     calibration: { textFingerprint: "synthetic", sequences: 1, length, tokens: length, sensitivity, method: "kvquant/synthetic", methodVersion: 1 },
   });
+  return { artifact, reference: openArtifact(artifact, quantizers)[0]! };
+}
+
+/**
+ * Fits a preset that has kernels.
+ * @throws UNSUPPORTED for a preset or head dim without kernels
+ */
+export function fitSyntheticLayer(preset: string, statistics: CalibrationStatistics): SyntheticLayer {
+  const { artifact, reference } = fitReferenceLayer(preset, statistics);
   const { key, value } = artifact.layers[0]!;
-  return {
-    preset,
-    plan: { key: openNativeCodec(key), value: openNativeCodec(value), tableBytes: artifactTableBytes(artifact) },
-    reference: openArtifact(artifact)[0]!,
-  };
+  return { preset, plan: { key: openNativeCodec(key), value: openNativeCodec(value), tableBytes: artifactTableBytes(artifact) }, reference };
 }
 
 /** Rotary embedding of synthetic caches. */

@@ -4,6 +4,7 @@ import { backendInfo } from "@kvquant/cpu";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run } from "../run.js";
 
@@ -31,6 +32,9 @@ async function runJson(argv: readonly string[], signal?: AbortSignal) {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- documents are read by the names the tests expect
   return { code, document: JSON.parse(stdout) as any };
 }
+
+/** The worked example of a quantizer of one's own. */
+const example = fileURLToPath(new URL("../../../examples/custom-quantizer/quantizer.mjs", import.meta.url));
 
 describe("kvquant bench", () => {
   it.each(["attention", "model", "encode", "memory"])("%s has help that names its options, on standard output with exit code 0", async (name) => {
@@ -94,9 +98,10 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
   });
 
   it("encode prints the time of each side for both head dims", async () => {
-    const { code, document } = await runJson(["encode", "--caches", "kvq2,nuq3-1%", "--repeats", "1"]);
+    const { code, document } = await runJson(["encode", "--caches", "kvq2,nuq3-1%,mean-residual", "--quantizer", example, "--repeats", "1"]);
     expect(code).toBe(0);
-    expect(document.rows.map((row: { headDim: number; cache: string }) => [row.headDim, row.cache])).toEqual([64, 128].flatMap((headDim) => ["kvq2", "nuq3-1%"].map((cache) => [headDim, cache])));
+    const caches = [["kvq2", "native"], ["nuq3-1%", "native"], ["mean-residual", "typescript"]];
+    expect(document.rows.map((row: { headDim: number; cache: string; code: string }) => [row.headDim, row.cache, row.code])).toEqual([64, 128].flatMap((headDim) => caches.map((cache) => [headDim, ...cache])));
     for (const row of document.rows) expect(row.microsecondsPerToken).toBeCloseTo(row.keyMicroseconds + row.valueMicroseconds, 9);
   });
 

@@ -6,15 +6,16 @@ import { encodeArtifact } from "@kvquant/quant";
 import { parseCacheChoice } from "../cache-choice.js";
 import { calibrate } from "../calibration.js";
 import { createContext } from "../context.js";
+import { loadCustomQuantizers } from "../custom-quantizers.js";
 import { formatBytes } from "../format.js";
 import type { Io } from "../io.js";
 import { fitPreset } from "../open-caches.js";
-import { addCalibrationOptions, addModelOptions } from "../options.js";
-import type { CalibrationOptions, ModelOptions } from "../options.js";
+import { addCalibrationOptions, addModelOptions, addQuantizerOption } from "../options.js";
+import type { CalibrationOptions, ModelOptions, QuantizerOptions } from "../options.js";
 import { UsageError } from "../usage-error.js";
 import { withModel } from "../with-model.js";
 
-interface CalibrateCommandOptions extends ModelOptions, CalibrationOptions {
+interface CalibrateCommandOptions extends ModelOptions, CalibrationOptions, QuantizerOptions {
   readonly data?: string;
   readonly cache: string;
   readonly output?: string;
@@ -27,18 +28,18 @@ export function calibrateCommand(io: Io): Command {
     .option("--data <file>", "calibration text (default: the text that ships for the model)")
     .option("--cache <preset>", "preset to fit", "nuq3-1%")
     .option("-o, --output <file>", "where the artifact goes (default: <model>-<preset>.kvq)");
-  return addModelOptions(addCalibrationOptions(command)).action((name: string, options: CalibrateCommandOptions) => runCalibrate(name, options, io));
+  return addModelOptions(addCalibrationOptions(addQuantizerOption(command))).action((name: string, options: CalibrateCommandOptions) => runCalibrate(name, options, io));
 }
 
 async function runCalibrate(name: string, options: CalibrateCommandOptions, io: Io): Promise<void> {
   const context = createContext(io, options);
-  const choice = parseCacheChoice(options.cache);
+  const choice = parseCacheChoice(options.cache, await loadCustomQuantizers(options.quantizer));
   if (choice.kind !== "preset") throw new UsageError(`--cache: expected a preset to fit, got ${options.cache}`);
   await withModel(name, { ...options, context }, async (model) => {
     const calibration = await calibrate(model, { ...options, dataOption: "--data", replace: true, context });
-    const artifact = await fitPreset(model, choice.name, { calibration, context });
+    const artifact = await fitPreset(model, choice.preset, { calibration, context });
     const bytes = encodeArtifact(artifact);
-    const path = options.output ?? `${model.name.replaceAll(/[^\w.-]+/g, "-")}-${choice.name}.kvq`;
+    const path = options.output ?? `${model.name.replaceAll(/[^\w.-]+/g, "-")}-${choice.name.replaceAll("/", "-")}.kvq`;
     await writeFileAtomically(path, bytes);
     context.print(`${path}: ${choice.name} for ${model.name}, ${formatBytes(bytes.length)}\n`);
     const { fromCache, seconds, loss } = calibration;

@@ -7,19 +7,20 @@ import type { LanguageModel } from "@kvquant/model";
 import { parseCacheChoices } from "../cache-choice.js";
 import { chooseCalibration } from "../calibration.js";
 import { createContext } from "../context.js";
+import { loadCustomQuantizers } from "../custom-quantizers.js";
 import { formatChange, formatOptional, formatShare, formatSmall } from "../format.js";
 import type { Io } from "../io.js";
 import { openCaches } from "../open-caches.js";
 import { evaluateInWorkers } from "../parallel/evaluate-in-workers.js";
 import { referenceFolder } from "../reference-folder.js";
-import { addCalibrationOptions, addJobsOption, addModelOptions, integerFrom, integersFrom } from "../options.js";
-import type { CalibrationOptions, ModelOptions } from "../options.js";
+import { addCalibrationOptions, addJobsOption, addModelOptions, addQuantizerOption, integerFrom, integersFrom } from "../options.js";
+import type { CalibrationOptions, ModelOptions, QuantizerOptions } from "../options.js";
 import { formatTable } from "../table.js";
 import type { Column } from "../table.js";
 import { readTokens } from "../text-source.js";
 import { engineOptions, withModel } from "../with-model.js";
 
-interface EvalOptions extends ModelOptions, CalibrationOptions {
+interface EvalOptions extends ModelOptions, CalibrationOptions, QuantizerOptions {
   readonly caches: string;
   readonly data?: string;
   readonly calibrationData?: string;
@@ -41,11 +42,12 @@ export function evalCommand(io: Io): Command {
     .option("--windows <count>", "windows (default: 8, or what the text has)", integerFrom(1))
     .option("--tail <tokens>", "newest tokens a query sees exact; 0: all are compressed; several, divided by commas, give rows for each", integersFrom(0), [64])
     .option("--calibration-data <file>", "text for presets that have no calibration yet");
-  return addJobsOption(addModelOptions(addCalibrationOptions(command), "exact"), 1).action((name: string, options: EvalOptions) => runEval(name, options, io));
+  return addJobsOption(addModelOptions(addCalibrationOptions(addQuantizerOption(command)), "exact"), 1).action((name: string, options: EvalOptions) => runEval(name, options, io));
 }
 
 async function runEval(name: string, options: EvalOptions, io: Io): Promise<void> {
-  const choices = parseCacheChoices(options.caches);
+  const custom = await loadCustomQuantizers(options.quantizer);
+  const choices = parseCacheChoices(options.caches, custom);
   const context = createContext(io, options);
   await withModel(name, { ...options, context }, async (model) => {
     const tokens = await readScoredTokens(model, options);
@@ -54,6 +56,8 @@ async function runEval(name: string, options: EvalOptions, io: Io): Promise<void
       evaluateInWorkers(model, {
         jobs: options.jobs,
         modelName: name,
+        quantizers: custom.quantizers,
+        quantizerFiles: options.quantizer ?? [],
         engine: engineOptions(options),
         threads: options.threads ?? availableParallelism(),
         caches,

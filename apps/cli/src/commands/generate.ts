@@ -5,17 +5,18 @@ import type { KvCache } from "@kvquant/cache";
 import type { LanguageModel } from "@kvquant/model";
 import { parseCacheChoice } from "../cache-choice.js";
 import { createContext } from "../context.js";
+import { loadCustomQuantizers } from "../custom-quantizers.js";
 import { formatBytes } from "../format.js";
 import type { Io } from "../io.js";
 import { openCaches } from "../open-caches.js";
-import { addCalibrationOptions, addModelOptions, integerFrom, numberWithin } from "../options.js";
-import type { CalibrationOptions, ModelOptions } from "../options.js";
+import { addCalibrationOptions, addModelOptions, addQuantizerOption, integerFrom, numberWithin } from "../options.js";
+import type { CalibrationOptions, ModelOptions, QuantizerOptions } from "../options.js";
 import { encodePrompt } from "../prompt.js";
 import { withModel } from "../with-model.js";
 import { writeAnswer } from "../write-answer.js";
 import type { Answer } from "../write-answer.js";
 
-interface GenerateCommandOptions extends ModelOptions, CalibrationOptions {
+interface GenerateCommandOptions extends ModelOptions, CalibrationOptions, QuantizerOptions {
   readonly cache: string;
   readonly prompt: string;
   readonly chat?: boolean;
@@ -50,16 +51,17 @@ export function generateCommand(io: Io): Command {
     .option("--stop <text...>", "texts that end the generation")
     .option("--tail <tokens>", "newest tokens kept exact", integerFrom(1), 64)
     .option("--calibration-data <file>", "text for a preset that has no calibration yet");
-  return addModelOptions(addCalibrationOptions(command)).action((name: string, options: GenerateCommandOptions) => runGenerate(name, options, io));
+  return addModelOptions(addCalibrationOptions(addQuantizerOption(command))).action((name: string, options: GenerateCommandOptions) => runGenerate(name, options, io));
 }
 
 async function runGenerate(name: string, options: GenerateCommandOptions, io: Io): Promise<void> {
-  const choice = parseCacheChoice(options.cache);
+  const custom = await loadCustomQuantizers(options.quantizer);
+  const choice = parseCacheChoice(options.cache, custom);
   const context = createContext(io, options);
   await withModel(name, { ...options, context }, async (model) => {
     const prompt = encodePrompt(model, options);
     const [opened] = await openCaches(model, [choice], { ...options, data: options.calibrationData, dataOption: "--calibration-data", context });
-    using cache = model.createCache({ artifact: opened!.artifact, sinkTokens: options.sinks, tailTokens: options.tail });
+    using cache = model.createCache({ artifact: opened!.artifact, sinkTokens: options.sinks, tailTokens: options.tail, quantizers: custom.quantizers });
     const { temperature, topP, topK, minP, repetitionPenalty } = options;
     const answer = await writeAnswer(model, cache, {
       prompt,

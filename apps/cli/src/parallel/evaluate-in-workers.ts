@@ -8,7 +8,9 @@ import { evaluateCaches } from "@kvquant/eval";
 import type { EvaluationOptions, EvaluationReport } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
 import { encodeArtifact } from "@kvquant/quant";
+import type { Quantizer } from "@kvquant/quant";
 import { KvquantError } from "@kvquant/spec";
+import { withQuantizers } from "../with-quantizers.js";
 import type { WorkerMessage, WorkerTask } from "./evaluate-worker.js";
 
 /** What is evaluated, and how it is shared out. */
@@ -17,6 +19,9 @@ export interface SharedEvaluation extends Omit<EvaluationOptions, "onProgress"> 
   readonly jobs: number;
   /** Name that workers load the model by. */
   readonly modelName: string;
+  /** The user's quantizers, and the files that workers load them from again; default none. */
+  readonly quantizers?: readonly Quantizer[];
+  readonly quantizerFiles?: readonly string[];
   /** What else workers load the model with. */
   readonly engine: WorkerTask["engine"];
   /** Threads of all engines together. */
@@ -33,9 +38,10 @@ export interface SharedEvaluation extends Omit<EvaluationOptions, "onProgress"> 
 export async function evaluateInWorkers(model: LanguageModel, options: SharedEvaluation): Promise<EvaluationReport> {
   const compressed = options.caches.flatMap(({ name, artifact }) => (artifact === "fp16" ? [] : [{ name, artifact }]));
   const jobs = Math.min(options.jobs, compressed.length);
-  if (jobs <= 1) return evaluateCaches(model, { ...options, onProgress: ({ done, total, stage, cache, tail }) => options.onShare(done / total, describeStep(stage, cache, tail)) });
+  const evaluated = withQuantizers(model, options.quantizers ?? []);
+  if (jobs <= 1) return evaluateCaches(evaluated, { ...options, onProgress: ({ done, total, stage, cache, tail }) => options.onShare(done / total, describeStep(stage, cache, tail)) });
 
-  const exact = await evaluateCaches(model, { ...options, caches: [{ name: "fp16", artifact: "fp16" }], onProgress: ({ stage }) => options.onShare(0, describeStep(stage, "fp16", undefined)) });
+  const exact = await evaluateCaches(evaluated, { ...options, caches: [{ name: "fp16", artifact: "fp16" }], onProgress: ({ stage }) => options.onShare(0, describeStep(stage, "fp16", undefined)) });
   const shares = new Float64Array(jobs);
   const texts = new Array<string>(jobs).fill("loading");
   const reports = await Promise.all(
@@ -54,8 +60,8 @@ export async function evaluateInWorkers(model: LanguageModel, options: SharedEva
 }
 
 function taskOf(options: SharedEvaluation): Omit<WorkerTask, "threads" | "caches"> {
-  const { modelName, engine, tokens, context, windows, tails, bytesAtTokens, referenceFolder } = options;
-  return { model: modelName, engine, tokens: Int32Array.from(tokens), context, windows, tails, bytesAtTokens, referenceFolder };
+  const { modelName, engine, tokens, context, windows, tails, bytesAtTokens, referenceFolder, quantizerFiles = [] } = options;
+  return { model: modelName, engine, quantizerFiles, tokens: Int32Array.from(tokens), context, windows, tails, bytesAtTokens, referenceFolder };
 }
 
 function runWorker(task: WorkerTask, options: SharedEvaluation, onShare: (share: number, text: string) => void): Promise<EvaluationReport> {

@@ -7,6 +7,8 @@ import { loadModel } from "@kvquant/model";
 import { decodeArtifact } from "@kvquant/quant";
 import { KvquantError } from "@kvquant/spec";
 import type { KvquantErrorCode } from "@kvquant/spec";
+import { loadCustomQuantizers } from "../custom-quantizers.js";
+import { withQuantizers } from "../with-quantizers.js";
 import type { EngineSettings } from "../with-model.js";
 
 /** What a worker is given. */
@@ -17,6 +19,8 @@ export interface WorkerTask {
   readonly engine: EngineSettings;
   readonly threads: number;
   readonly caches: readonly { readonly name: string; /** A `.kvq` file. */ readonly artifact: Uint8Array }[];
+  /** Files of the user's quantizers. */
+  readonly quantizerFiles: readonly string[];
   readonly tokens: Int32Array;
   readonly context: number;
   readonly windows: number | undefined;
@@ -37,7 +41,8 @@ const tell = (message: WorkerMessage): void => parentPort?.postMessage(message);
 try {
   const task = workerData as WorkerTask;
   await using model = await loadModel(task.model, { ...task.engine, offline: true, threads: task.threads });
-  const report = await evaluateCaches(model, {
+  const { quantizers } = await loadCustomQuantizers(task.quantizerFiles);
+  const report = await evaluateCaches(withQuantizers(model, quantizers), {
     ...task,
     caches: task.caches.map(({ name, artifact }) => ({ name, artifact: decodeArtifact(artifact) })),
     onNotice: (message) => tell({ kind: "notice", message }),

@@ -2,6 +2,7 @@
 
 import { KvquantError } from "@kvquant/spec";
 import type { BlockCodec, QuantizerArtifact, Side } from "@kvquant/spec";
+import { BASELINE_QUANTIZERS } from "../baselines/baseline-presets.js";
 import { corrupt } from "../corrupt.js";
 import { decodeGeometry } from "../geometry.js";
 import type { Frame, Quantizer } from "../quantizer.js";
@@ -27,6 +28,7 @@ const BUILT_IN: readonly Quantizer[] = [
   tokenValues({ bits: 3 }),
   tokenValues({ bits: 3, side: "key", levels: "uniform" }),
   rotatedValues({ bits: 3 }),
+  ...BASELINE_QUANTIZERS,
 ];
 
 /**

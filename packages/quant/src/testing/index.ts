@@ -2,5 +2,7 @@
 
 export { makeMatrix, makePage, makeStatistics, makeWindow, normalNumbers, randomNumbers } from "./fixture.js";
 export type { StatisticsOptions, WindowOptions } from "./fixture.js";
-export { assertLaws, findBrokenLaws, NMSE_BOUNDS, quantizerLaws, relativeError } from "./laws.js";
-export type { LawSubject, QuantizerLaw } from "./laws.js";
+export { NMSE_BOUNDS } from "./law.js";
+export type { LawSubject, QuantizerLaw } from "./law.js";
+export { relativeError } from "./law-tools.js";
+export { assertLaws, findBrokenLaws, quantizerLaws } from "./laws.js";

@@ -1,8 +1,8 @@
 import { linear } from "@kvquant/packing";
 import { describe, expect, it } from "vitest";
-import { channelKeys, hadamard, nonUniform, normalize, outliers, pageKeys, parsePreset, presetNames, staged, tokenValues, uniform } from "../index.js";
+import { baselineNames, channelKeys, hadamard, nonUniform, normalize, outliers, pageKeys, parsePreset, presetNames, staged, tokenValues, uniform } from "../index.js";
 import type { Quantizer } from "../index.js";
-import { assertLaws, findBrokenLaws, makePage, makeStatistics } from "./index.js";
+import { assertLaws, makePage, makeStatistics } from "./index.js";
 
 const shape = { layers: 1, queryHeads: 4, kvHeads: 2, headDim: 32 };
 const statistics = makeStatistics({ shape }).layers[0]!;
@@ -15,7 +15,7 @@ function bound(name: string): { nmse?: number } {
 }
 
 describe("built-in quantizers", () => {
-  for (const name of presetNames) {
+  for (const name of presetNames.filter((each) => !baselineNames.includes(each))) {
     it(`${name} keeps every law`, () => {
       const { key, value } = parsePreset(name);
       assertLaws({ quantizer: key, statistics, page: pages.k, ...bound(name) });
@@ -46,32 +46,5 @@ describe("composed quantizers", () => {
   it("refuse learned levels where the statistics do not know the data", () => {
     const quantizer = staged({ id: "test/d", side: "value", stages: [hadamard(), normalize({ axis: "token" })], coder: nonUniform({ bits: 3 }), packing: linear(3) });
     expect(() => quantizer.fit(statistics)).toThrowError(expect.objectContaining({ code: "UNSUPPORTED" }));
-  });
-});
-
-describe("the suite", () => {
-  const good = parsePreset("nuq3-1%").key;
-  const with_ = (change: Partial<ReturnType<Quantizer["open"]>>): Quantizer => ({ ...good, open: (artifact) => ({ ...good.open(artifact), ...change }) });
-
-  it("finds a decoder that keeps state outside the bytes", () => {
-    const cheat: Quantizer = {
-      ...good,
-      open(artifact) {
-        const codec = good.open(artifact);
-        let last: Float32Array | undefined;
-        return { encode: (x) => ((last = x.data.slice()), codec.encode(x)), decode: (block, out) => (last?.length === out.data.length ? out.data.set(last) : codec.decode(block, out)) };
-      },
-    };
-    expect(findBrokenLaws({ quantizer: cheat, statistics, page: pages.k }).join()).toMatch(/counts everything it stores/);
-  });
-
-  it("finds a quantizer that lets NaN through, one that loses accuracy and one that ignores damage", () => {
-    const codec = good.open(good.fit(statistics));
-    const lets = with_({ encode: (x) => codec.encode({ ...x, data: x.data.map((value) => (Number.isFinite(value) ? value : 0)) }) });
-    expect(findBrokenLaws({ quantizer: lets, statistics, page: pages.k }).join()).toMatch(/refuses NaN/);
-    const coarse = with_({ decode: (block, out) => (codec.decode(block, out), out.data.fill(0)) && undefined });
-    expect(findBrokenLaws({ quantizer: coarse, statistics, page: pages.k }).join()).toMatch(/error bound/);
-    const careless = with_({ decode: (_block, out) => void out.data.fill(0) });
-    expect(findBrokenLaws({ quantizer: careless, statistics, page: pages.k }).join()).toMatch(/refuses cut/);
   });
 });
