@@ -12,5 +12,14 @@ export type { BeginningOfText, CalibrationModel, EvaluationModel } from "./evalu
 export type { EvaluationProtocol, EvaluationReport, EvaluationRow } from "./evaluation-report.js";
 export { fingerprintTokens } from "./fingerprint-tokens.js";
 export { makeArtifact } from "./make-artifact.js";
+export { planFront, planPreset, solvePlan } from "./planner/plan.js";
+export type { Plan, PlanBounds, PlanFigures, PlanInput, PlannedTensor } from "./planner/plan.js";
+export { priceCalibration } from "./planner/price-calibration.js";
+export type { CalibrationPrices, CalibrationPricingOptions } from "./planner/price-calibration.js";
+export { smoothPrices } from "./planner/smooth-prices.js";
+export { defaultPlanOptions } from "./planner/plan-option.js";
+export type { PlanOption } from "./planner/plan-option.js";
+export { priceOptions } from "./planner/price-options.js";
+export type { Price, PricingOptions } from "./planner/price-options.js";
 export { cutWindows } from "./windows.js";
 export type { WindowOptions } from "./windows.js";
