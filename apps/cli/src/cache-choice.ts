@@ -18,14 +18,21 @@ export type CacheChoice =
 export function parseCacheChoice(name: string): CacheChoice {
   if (name === "fp16") return { kind: "fp16", name };
   if (name.endsWith(".kvq")) return { kind: "file", name };
+  if (plannedBits(name) !== undefined) return { kind: "preset", name };
   try {
     parsePreset(name);
     return { kind: "preset", name };
   } catch (error) {
     if (!KvquantError.isInstance(error)) throw error;
     if (existsSync(name)) return { kind: "file", name };
-    throw new UsageError(`cache: expected fp16, one of ${presetNames.join(", ")}, or the path of a .kvq file, got "${name}"`);
+    throw new UsageError(`cache: expected fp16, one of ${presetNames.join(", ")}, kvq:<bits> such as kvq:2.5 for a plan, or the path of a .kvq file, got "${name}"`);
   }
+}
+
+/** The bits of `kvq:<bits>`, which names the best plan within that many bits a value; undefined for another name. */
+export function plannedBits(name: string): number | undefined {
+  const [, bits] = /^kvq:(\d+(?:\.\d+)?)$/.exec(name) ?? [];
+  return bits === undefined ? undefined : Number(bits);
 }
 
 /**

@@ -7,9 +7,11 @@ import type { LanguageModel } from "@kvquant/model";
 import { decodeArtifact } from "@kvquant/quant";
 import type { KvqArtifact } from "@kvquant/quant";
 import { KvquantError } from "@kvquant/spec";
+import { plannedBits } from "./cache-choice.js";
 import type { CacheChoice } from "./cache-choice.js";
 import { calibrate } from "./calibration.js";
 import type { CalibrateOptions } from "./calibration.js";
+import { fitPlannedBits } from "./commands/plan-prices.js";
 import type { Context } from "./context.js";
 import { describeReadError } from "./describe-read-error.js";
 
@@ -48,6 +50,8 @@ async function fitPresets(model: LanguageModel, presets: readonly string[], opti
 export function fitPreset(model: LanguageModel, name: string, options: { readonly calibration: Calibration; readonly context: Context }): Promise<KvqArtifact> {
   const { context, calibration } = options;
   if (context.signal.aborted) throw new KvquantError("CANCELLED", `fitting ${name}: interrupted`);
+  const bits = plannedBits(name);
+  if (bits !== undefined) return fitPlannedBits(model, bits, options);
   return context.progress.run(`fitting ${name}`, async () => makeArtifact(model, name, calibration));
 }
 

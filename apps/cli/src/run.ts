@@ -9,6 +9,7 @@ import { demoCommand } from "./commands/demo.js";
 import { evalCommand } from "./commands/eval.js";
 import { generateCommand } from "./commands/generate.js";
 import { inspectCommand } from "./commands/inspect.js";
+import { planCommand } from "./commands/plan.js";
 import { pullCommand } from "./commands/pull.js";
 import type { Io } from "./io.js";
 import { UsageError } from "./usage-error.js";
@@ -34,7 +35,7 @@ function createProgram(io: Io): Command {
     .exitOverride()
     .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) })
     .showHelpAfterError("(--help lists what there is)");
-  for (const create of [pullCommand, calibrateCommand, inspectCommand, generateCommand, evalCommand, benchCommand, demoCommand]) {
+  for (const create of [pullCommand, calibrateCommand, inspectCommand, generateCommand, evalCommand, planCommand, benchCommand, demoCommand]) {
     program.addCommand(inheritSettings(create(io), program));
   }
   return program;
