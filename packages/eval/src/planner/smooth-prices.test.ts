@@ -17,12 +17,12 @@ const noise = (layer: number, option: number): number => 4 ** (((8 * layer + opt
 
 it("changes nothing where tensors and options multiply", () => {
   const prices = makePrices(exact);
-  smoothPrices(prices).forEach(({ damage }, index) => expect(damage).toBeCloseTo(prices[index]!.damage, 10));
+  smoothPrices(prices, { keyFactor: 1 }).forEach(({ damage }, index) => expect(damage).toBeCloseTo(prices[index]!.damage, 10));
 });
 
 it("more than halves the squared error of noisy prices, and keeps each option's total", () => {
   const noisy = makePrices((layer, option) => exact(layer, option) * noise(layer, option));
-  const smooth = smoothPrices(noisy);
+  const smooth = smoothPrices(noisy, { keyFactor: 1 });
   const error = (prices: readonly Price[]): number => prices.reduce((sum, { layer, option, damage }) => sum + Math.log(damage / exact(layer, Number(option.slice(1)))) ** 2, 0);
   expect(error(smooth)).toBeLessThan(error(noisy) / 2);
   for (let option = 0; option < 8; option++) {
@@ -33,7 +33,12 @@ it("more than halves the squared error of noisy prices, and keeps each option's 
 
 it("with all of the deviation kept returns what it was given", () => {
   const noisy = makePrices((layer, option) => exact(layer, option) * noise(layer, option));
-  smoothPrices(noisy, 1).forEach(({ damage }, index) => expect(damage / noisy[index]!.damage).toBeCloseTo(1, 10));
+  smoothPrices(noisy, { kept: 1, keyFactor: 1 }).forEach(({ damage }, index) => expect(damage / noisy[index]!.damage).toBeCloseTo(1, 10));
+});
+
+it("raises the damage of keys, and of nothing else", () => {
+  const prices = [...makePrices(exact), ...makePrices(exact).map((price) => ({ ...price, side: "value" as const }))];
+  smoothPrices(prices, { keyFactor: 2 }).forEach(({ side, damage }, index) => expect(damage / prices[index]!.damage).toBeCloseTo(side === "key" ? 2 : 1, 10));
 });
 
 it("takes a tensor without damage, and refuses layers with other options", () => {
