@@ -76,8 +76,9 @@ export function solvePlan(input: PlanInput, bounds: PlanBounds): Plan {
   return within[0];
 }
 
+/** Whether a plan breaks a bound by more than rounding: sums are taken in another order than the solver's, and bytes are rounded to whole ones. */
 function exceeds(plan: Plan, { bits, memoryBytes }: PlanBounds): boolean {
-  return (bits !== undefined && plan.bitsPerValue > bits) || (memoryBytes !== undefined && plan.cacheBytes > memoryBytes);
+  return (bits !== undefined && plan.bitsPerValue > bits * (1 + 1e-9)) || (memoryBytes !== undefined && plan.cacheBytes > memoryBytes + 0.5);
 }
 
 /** Plans on the common lower hull of (bits, predicted divergence), from the fewest bits on; neighbours differ in one tensor. */
