@@ -36,6 +36,7 @@ export { OUTLIER_SLOTS } from "./quantizers/outlier-mask.js";
 export { pageKeys } from "./quantizers/page-keys.js";
 export type { PageKeysOptions } from "./quantizers/page-keys.js";
 export { rotatedValues } from "./quantizers/rotated-values.js";
+export type { RotatedLevels, RotatedValuesOptions } from "./quantizers/rotated-values.js";
 export { tokenValues } from "./quantizers/token-values.js";
 export type { TokenValuesOptions } from "./quantizers/token-values.js";
 export { nonUniform, uniform } from "./staged/coders.js";

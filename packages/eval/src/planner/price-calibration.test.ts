@@ -36,7 +36,7 @@ it("prices again for another model, text or list of options", async () => {
 it.each([["cut off", '{"key":'], ["of other settings", '{"key":"[]","prices":[]}'], ["without prices", "swapped"]])("says that a kept file is %s, and prices again", async (_what, content) => {
   const { prices } = await priceCalibration(model, calibration, { options, folder });
   const path = join(folder, (await readdir(folder))[0]!);
-  const key = JSON.stringify(JSON.stringify([1, 1, "model", "text", 1, 600, 1, "fisher", ["key page:3", "value rotated:2"]]));
+  const key = JSON.stringify(JSON.stringify([2, 1, "model", "text", 1, 600, 1, "fisher", ["key page:3", "value rotated:2"]]));
   await writeFile(path, content === "swapped" ? `{"key":${key},"prices":[{"layer":0},{"layer":0}]}` : content);
   const notices: string[] = [];
   const again = await priceCalibration(model, calibration, { options, folder, onNotice: (message) => notices.push(message) });

@@ -26,7 +26,7 @@ export interface CalibrationPrices {
 }
 
 /** Version of the method: raised when the same calibration would be given other prices. */
-const PRICING_METHOD = 1;
+const PRICING_METHOD = 2;
 
 /**
  * `priceOptions` of a calibration, or the prices of an earlier run with the same model, calibration and options.
