@@ -9,12 +9,9 @@ export interface FrontChart {
   readonly measured: readonly { readonly bitsPerValue: number; readonly kld: number }[];
 }
 
-const WIDTH = 820;
-const HEIGHT = 340;
-const LEFT = 64;
-const RIGHT = 12;
-const TOP = 12;
-const BOTTOM = 44;
+const [WIDTH, HEIGHT] = [820, 340];
+/** Margins around what is drawn. */
+const [LEFT, RIGHT, TOP, BOTTOM] = [64, 12, 12, 44];
 
 /** Divergence (logarithmic) over bits. */
 export function drawFront({ front, chosen, measured }: FrontChart): string {
