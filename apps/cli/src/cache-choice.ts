@@ -23,6 +23,7 @@ export function parseCacheChoice(name: string, custom: CustomQuantizers = noCust
   if (name.endsWith(".kvq")) return { kind: "file", name };
   const own = custom.presets.get(name);
   if (own !== undefined) return { kind: "preset", name, preset: own };
+  if (plannedBits(name) !== undefined) return { kind: "preset", name, preset: name };
   try {
     parsePreset(name);
     return { kind: "preset", name, preset: name };
@@ -30,8 +31,14 @@ export function parseCacheChoice(name: string, custom: CustomQuantizers = noCust
     if (!KvquantError.isInstance(error)) throw error;
     if (existsSync(name)) return { kind: "file", name };
     const known = ["fp16", ...custom.presets.keys(), ...presetNames].join(", ");
-    throw new UsageError(`cache: expected one of ${known}, or the path of a .kvq file, got "${name}"; a cache of your own needs its file, --quantizer file.mjs`);
+    throw new UsageError(`cache: expected one of ${known}, kvq:<bits> such as kvq:2.5 for a plan, or the path of a .kvq file, got "${name}"; a cache of your own needs its file, --quantizer file.mjs`);
   }
+}
+
+/** The bits of `kvq:<bits>`, which names the best plan within that many bits a value; undefined for another name. */
+export function plannedBits(name: string): number | undefined {
+  const [, bits] = /^kvq:(\d+(?:\.\d+)?)$/.exec(name) ?? [];
+  return bits === undefined ? undefined : Number(bits);
 }
 
 /**

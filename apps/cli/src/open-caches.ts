@@ -7,9 +7,11 @@ import type { LanguageModel } from "@kvquant/model";
 import { decodeArtifact } from "@kvquant/quant";
 import type { CachePreset, KvqArtifact } from "@kvquant/quant";
 import { KvquantError } from "@kvquant/spec";
+import { plannedBits } from "./cache-choice.js";
 import type { CacheChoice } from "./cache-choice.js";
 import { calibrate } from "./calibration.js";
 import type { CalibrateOptions } from "./calibration.js";
+import { fitPlannedBits } from "./commands/plan-prices.js";
 import type { Context } from "./context.js";
 import { describeReadError } from "./describe-read-error.js";
 
@@ -50,6 +52,8 @@ export function fitPreset(model: LanguageModel, preset: string | CachePreset, op
   const { context, calibration } = options;
   const name = typeof preset === "string" ? preset : preset.id;
   if (context.signal.aborted) throw new KvquantError("CANCELLED", `fitting ${name}: interrupted`);
+  const bits = typeof preset === "string" ? plannedBits(preset) : undefined;
+  if (bits !== undefined) return fitPlannedBits(model, bits, options);
   return context.progress.run(`fitting ${name}`, async () => makeArtifact(model, preset, calibration));
 }
 

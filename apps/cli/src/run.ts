@@ -10,6 +10,7 @@ import { evalCommand } from "./commands/eval.js";
 import { generateCommand } from "./commands/generate.js";
 import { inspectCommand } from "./commands/inspect.js";
 import { newQuantizerCommand } from "./commands/new-quantizer.js";
+import { planCommand } from "./commands/plan.js";
 import { pullCommand } from "./commands/pull.js";
 import type { Io } from "./io.js";
 import { UsageError } from "./usage-error.js";
@@ -35,7 +36,7 @@ function createProgram(io: Io): Command {
     .exitOverride()
     .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) })
     .showHelpAfterError("(--help lists what there is)");
-  for (const create of [pullCommand, calibrateCommand, inspectCommand, generateCommand, evalCommand, benchCommand, newQuantizerCommand, demoCommand]) {
+  for (const create of [pullCommand, calibrateCommand, inspectCommand, generateCommand, evalCommand, planCommand, benchCommand, newQuantizerCommand, demoCommand]) {
     program.addCommand(inheritSettings(create(io), program));
   }
   return program;

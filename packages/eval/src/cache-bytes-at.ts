@@ -3,6 +3,7 @@
 import { visiblePages } from "@kvquant/cache";
 import type { KvCache } from "@kvquant/cache";
 import { PAGE_TOKENS, checkInteger } from "@kvquant/spec";
+import type { CacheShape } from "@kvquant/spec";
 
 /** The length and rule to account for. */
 export interface CacheBytesOptions {
@@ -12,26 +13,43 @@ export interface CacheBytesOptions {
   readonly sinkTokens: number;
 }
 
+/** What the bytes of a cache follow from. */
+export interface CacheSizes {
+  readonly shape: Pick<CacheShape, "kvHeads" | "headDim">;
+  /** Bytes of a layer's closed page, keys and values, one entry a layer; undefined for a layer in fp16. */
+  readonly pageBytes: readonly (number | undefined)[];
+  /** Bytes of all tables. */
+  readonly tableBytes: number;
+}
+
 /**
- * Allocated bytes that a cache like `measured` holds at another length, everything included, by arithmetic: every part but the closed
- * pages follows from positions (sinks, exact chunks of 64 tokens, 8 bytes a page header, tables); a closed page takes the mean bytes
- * of its layer's full pages in `measured`, which differ only in their outliers. A layer without pages in `measured` counts as fp16.
+ * Allocated bytes that a cache like `measured` holds at another length, everything included: `cacheBytesOf` with the mean bytes of each
+ * layer's full pages in `measured`, which differ only in their outliers. A layer without pages in `measured` counts as fp16.
  * @throws INVALID_ARGUMENT for counts that make no sense
  */
-export function cacheBytesAt(measured: KvCache, { tokens, tailTokens, sinkTokens }: CacheBytesOptions): number {
+export function cacheBytesAt(measured: KvCache, options: CacheBytesOptions): number {
+  const { shape } = measured;
+  const pageBytes = Array.from({ length: shape.layers }, (_, layer) => meanPageBytes(measured, layer));
+  return cacheBytesOf({ shape, pageBytes, tableBytes: measured.bytes().tables }, options);
+}
+
+/**
+ * Allocated bytes of a cache by arithmetic: every part but the closed pages follows from positions (sinks, exact chunks of 64 tokens,
+ * 8 bytes a page header, tables).
+ * @throws INVALID_ARGUMENT for counts that make no sense
+ */
+export function cacheBytesOf({ shape, pageBytes, tableBytes }: CacheSizes, { tokens, tailTokens, sinkTokens }: CacheBytesOptions): number {
   checkInteger("tokens", tokens, { minimum: 0 });
   checkInteger("tailTokens", tailTokens, { minimum: 0 });
   checkInteger("sinkTokens", sinkTokens, { minimum: 0 });
-  const { layers, kvHeads, headDim } = measured.shape;
-  const tokenBytes = 2 * 2 * kvHeads * headDim; // Keys and values in fp16.
+  const tokenBytes = 2 * 2 * shape.kvHeads * shape.headDim; // Keys and values in fp16.
   const exactBytes = (count: number): number => Math.ceil(count / PAGE_TOKENS) * PAGE_TOKENS * tokenBytes;
   const closed = tokens === 0 ? 0 : visiblePages(tokens - 1, { closedPages: 0, openStart: sinkTokens, tailTokens });
   const sinkBytes = tokens === 0 ? 0 : sinkTokens * tokenBytes;
-  let bytes = measured.bytes().tables;
-  for (let layer = 0; layer < layers; layer++) {
-    const pageBytes = meanPageBytes(measured, layer);
-    if (pageBytes === undefined) bytes += exactBytes(tokens);
-    else bytes += sinkBytes + exactBytes(Math.max(0, tokens - sinkTokens - closed * PAGE_TOKENS)) + closed * (pageBytes + 8);
+  let bytes = tableBytes;
+  for (const page of pageBytes) {
+    if (page === undefined) bytes += exactBytes(tokens);
+    else bytes += sinkBytes + exactBytes(Math.max(0, tokens - sinkTokens - closed * PAGE_TOKENS)) + closed * (page + 8);
   }
   return Math.round(bytes);
 }

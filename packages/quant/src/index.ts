@@ -2,8 +2,8 @@
 
 export { isHalves } from "./artifact/container.js";
 export { crc32 } from "./artifact/crc32.js";
-export { artifactTableBytes, checkArtifactModel, fitArtifact } from "./artifact/kvq-artifact.js";
-export type { ArtifactUse, CalibrationIdentity, KvqArtifact, LayerArtifact, ModelIdentity } from "./artifact/kvq-artifact.js";
+export { artifactTableBytes, checkArtifactModel, fitArtifact, quantizerTableBytes } from "./artifact/kvq-artifact.js";
+export type { ArtifactUse, CalibrationIdentity, KvqArtifact, LayerArtifact, ModelIdentity, PlanIdentity } from "./artifact/kvq-artifact.js";
 export { decodeArtifact, encodeArtifact } from "./artifact/kvq-file.js";
 export { openArtifact } from "./artifact/open-artifact.js";
 export type { LayerCodecs } from "./artifact/open-artifact.js";
@@ -58,6 +58,7 @@ export { OUTLIER_SLOTS } from "./quantizers/outlier-mask.js";
 export { pageKeys } from "./quantizers/page-keys.js";
 export type { PageKeysOptions } from "./quantizers/page-keys.js";
 export { rotatedValues } from "./quantizers/rotated-values.js";
+export type { RotatedLevels, RotatedValuesOptions } from "./quantizers/rotated-values.js";
 export { tokenValues } from "./quantizers/token-values.js";
 export type { TokenValuesOptions } from "./quantizers/token-values.js";
 export { nonUniform, uniform } from "./staged/coders.js";

@@ -79,7 +79,7 @@ async function runEval(name: string, options: EvalOptions, io: Io): Promise<void
 }
 
 /** The tokens to score; of the shipped text, which calibration reads too, those that calibration leaves. */
-async function readScoredTokens(model: LanguageModel, options: EvalOptions): Promise<Int32Array> {
+export async function readScoredTokens(model: LanguageModel, options: Pick<EvalOptions, "data" | "calibrationData" | keyof CalibrationOptions>): Promise<Int32Array> {
   const tokens = await readTokens(model, options.data, "--data");
   if (options.data !== undefined) return tokens;
   const { data, sequences, length } = await chooseCalibration(model, { ...options, data: options.calibrationData, dataOption: "--calibration-data" });

@@ -40,6 +40,17 @@ describe("a .kvq file", () => {
     }
   });
 
+  it("carries the plan it was fitted to, and is refused when that is none", () => {
+    const options = [{ key: "page:3", value: "rotated:2" }, { key: "page:2", value: "rotated:4" }];
+    const planned = { ...fit("kvq3"), plan: { bitsPerValue: 3, predictedKld: 0.04, measuredKld: 0.05, options } };
+    expect(decodeArtifact(encodeArtifact(planned))).toEqual(planned);
+    const unverified = { ...planned, plan: { bitsPerValue: 3, predictedKld: 0.04, options } };
+    expect(decodeArtifact(encodeArtifact(unverified))).toEqual(unverified);
+    for (const plan of [{ ...planned.plan, options: options.slice(1) }, { ...planned.plan, predictedKld: NaN }]) {
+      expect(() => decodeArtifact(encodeArtifact({ ...planned, plan }))).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
+    }
+  });
+
   it("is refused with CORRUPT_DATA whichever byte is changed", () => {
     const bytes = encodeArtifact(fit("nuq3-1%+fb"));
     const changed = bytes.slice();

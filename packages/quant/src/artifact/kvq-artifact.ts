@@ -35,6 +35,18 @@ export interface LayerArtifact {
   readonly value: QuantizerArtifact;
 }
 
+/** What a planner knew of the plan that an artifact was fitted to. */
+export interface PlanIdentity {
+  /** True bits a value, mean of keys and values of all layers. */
+  readonly bitsPerValue: number;
+  /** KL divergence in nats a token, no tail. */
+  readonly predictedKld: number;
+  /** The same as measured by a run; absent for a plan that was not verified. */
+  readonly measuredKld?: number;
+  /** Names of the options, one entry a layer. */
+  readonly options: readonly { readonly key: string; readonly value: string }[];
+}
+
 /** Content of a `.kvq` file. */
 export interface KvqArtifact {
   /** Name of the preset or plan. */
@@ -46,6 +58,8 @@ export interface KvqArtifact {
   readonly sinkTokens: number;
   readonly calibration: CalibrationIdentity;
   readonly layers: readonly LayerArtifact[];
+  /** Where the layers' quantizers were chosen by a planner. */
+  readonly plan?: PlanIdentity;
 }
 
 /**
@@ -96,9 +110,10 @@ export function checkArtifactModel(artifact: KvqArtifact, use: ArtifactUse): voi
 
 /** Bytes of all tables of an artifact as the file stores them: 2 a number where halves lose nothing, else 4. */
 export function artifactTableBytes(artifact: KvqArtifact): number {
-  let bytes = 0;
-  for (const { key, value } of artifact.layers) {
-    for (const { arrays } of [key, value]) for (const array of Object.values(arrays)) bytes += array.length * (isHalves(array) ? 2 : 4);
-  }
-  return bytes;
+  return artifact.layers.reduce((bytes, { key, value }) => bytes + quantizerTableBytes(key) + quantizerTableBytes(value), 0);
+}
+
+/** The same of one layer's keys or values. */
+export function quantizerTableBytes({ arrays }: QuantizerArtifact): number {
+  return Object.values(arrays).reduce((bytes, array) => bytes + array.length * (isHalves(array) ? 2 : 4), 0);
 }

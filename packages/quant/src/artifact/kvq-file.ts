@@ -6,7 +6,7 @@ import type { QuantizerArtifact } from "@kvquant/spec";
 import { corrupt } from "../corrupt.js";
 import { decodeContainer, encodeContainer } from "./container.js";
 import type { ContainerArray, ContainerKind } from "./container.js";
-import type { KvqArtifact } from "./kvq-artifact.js";
+import type { KvqArtifact, PlanIdentity } from "./kvq-artifact.js";
 
 const KIND: ContainerKind = { magic: "KVQA", version: 1, name: ".kvq artifact" };
 
@@ -22,9 +22,9 @@ export function encodeArtifact(artifact: KvqArtifact): Uint8Array {
     const entries = Object.entries(quantizer.arrays).sort(([a], [b]) => (a < b ? -1 : 1));
     return { id, bits, packing, stages, arrays: entries.map(([name, array]) => [name, arrays.push(array) - 1]) };
   };
-  const { cache, model, shape, rope, sinkTokens, calibration } = artifact;
+  const { cache, model, shape, rope, sinkTokens, calibration, plan } = artifact;
   const layers = artifact.layers.map(({ key, value }) => ({ key: header(key), value: header(value) }));
-  return encodeContainer(KIND, { header: { cache, model, shape, rope, sinkTokens, calibration, layers }, arrays });
+  return encodeContainer(KIND, { header: { cache, model, shape, rope, sinkTokens, calibration, layers, plan }, arrays });
 }
 
 /**
@@ -55,7 +55,17 @@ function readHeader(header: KvqArtifact, arrays: readonly ContainerArray[]): Kvq
     key: readQuantizer(key as unknown as QuantizerHeader, arrays),
     value: readQuantizer(value as unknown as QuantizerHeader, arrays),
   }));
-  return { cache, model, shape, rope, sinkTokens, calibration, layers };
+  return { cache, model, shape, rope, sinkTokens, calibration, layers, ...(header.plan !== undefined && { plan: readPlan(header.plan, layers.length) }) };
+}
+
+function readPlan({ bitsPerValue, predictedKld, measuredKld, options }: PlanIdentity, layers: number): PlanIdentity {
+  for (const [name, value] of Object.entries({ bitsPerValue, predictedKld, measuredKld: measuredKld ?? 0 })) check(Number.isFinite(value), `plan.${name}`, "a number", value);
+  check(Array.isArray(options) && options.length === layers, "plan.options", `${layers} entries`, options);
+  for (const { key, value } of options) {
+    checkString("plan key option", key);
+    checkString("plan value option", value);
+  }
+  return { bitsPerValue, predictedKld, ...(measuredKld !== undefined && { measuredKld }), options };
 }
 
 function readQuantizer({ id, bits, packing, stages, arrays: entries }: QuantizerHeader, arrays: readonly ContainerArray[]): QuantizerArtifact {

@@ -25,21 +25,38 @@ import { readTokenHalves, writeTokenHalves } from "./token-data.js";
 /** Smallest stored deviation: the smallest normal half, so that a constant channel divides by no zero. */
 const SMALLEST_DEVIATION = 2 ** -14;
 
+/**
+ * `lloyd-max`: the least squared error; what is decoded is too small on average, by the factor 1 - D. `unbiased`: the same codes, levels divided by
+ * 1 - D, so that errors do not add up where attention averages values of many tokens.
+ */
+export type RotatedLevels = "lloyd-max" | "unbiased";
+
+/** Squared error D of the Lloyd-Max quantizer of 2 to 5 bits on N(0, 1) (Max 1960, table I). */
+const DISTORTION: Readonly<Record<CodeBits, number>> = { 2: 0.1175, 3: 0.03454, 4: 0.009497, 5: 0.002499 };
+
+/** Options of `rotatedValues`. */
+export interface RotatedValuesOptions {
+  readonly bits: CodeBits;
+  /** Default `lloyd-max`. */
+  readonly levels?: RotatedLevels;
+}
+
 /** Levels span -3 to 3 root mean squares. */
 const SPAN = 3;
 
 /**
  * Values in a rotated frame, no outliers (recipes of this project, section 5): `y = (v H - mean) / deviation` per channel with H the
  * orthonormal Hadamard matrix of each head, `r = rms(y)` over all KV heads of a token, levels of `y / (3 r)` for the normal
- * distribution (Lloyd-Max, on the grid k/127). Token data: fp16(3 r). Arrays: `mean`, `deviation` `[kvHeads * headDim]` fp16, `levels`, `midpoints`.
+ * distribution (Lloyd-Max or freed of its bias, on the grid k/127). Token data: fp16(3 r). Arrays: `mean`, `deviation` `[kvHeads * headDim]` fp16, `levels`, `midpoints`.
  */
-export function rotatedValues(options: { readonly bits: CodeBits }): Quantizer {
-  const { bits } = options;
+export function rotatedValues(options: RotatedValuesOptions): Quantizer {
+  const { bits, levels: kind = "lloyd-max" } = options;
   checkCodeBits(bits);
   const id = "kvquant/rotated-values";
 
   function fit({ geometry, value }: LayerStatistics): QuantizerArtifact {
-    const levels = snapToGrid(lloydMaxNormal(bits).map((level) => level / SPAN));
+    const spread = lloydMaxNormal(bits).map((level) => level / SPAN);
+    const levels = snapToGrid(spread);
     return {
       id,
       bits,
@@ -49,7 +66,7 @@ export function rotatedValues(options: { readonly bits: CodeBits }): Quantizer {
         geometry: encodeGeometry(geometry),
         mean: roundToHalves(Float32Array.from(value.rotatedMean)),
         deviation: roundToHalves(Float32Array.from(value.rotatedDeviation)).map((deviation) => Math.max(deviation, SMALLEST_DEVIATION)),
-        levels,
+        levels: kind === "unbiased" ? snapToGrid(spread.map((level) => level / (1 - DISTORTION[bits]))) : levels,
         midpoints: midpointsOf(levels),
       },
     };
