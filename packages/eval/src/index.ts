@@ -13,6 +13,7 @@ export type { BeginningOfText, CalibrationModel, EvaluationModel } from "./evalu
 export type { EvaluationProtocol, EvaluationReport, EvaluationRow } from "./evaluation-report.js";
 export { fingerprintTokens } from "./fingerprint-tokens.js";
 export { makeArtifact } from "./make-artifact.js";
+export { renderReport } from "./report/render-report.js";
 export { resolveSettings, RETRIEVAL_PARTS, SUITE_PARTS } from "./suite/suite-options.js";
 export type { DriftOptions, RetrievalPart, SuiteOptions, SuitePart, SuiteProgress, SuiteSettings } from "./suite/suite-options.js";
 export { runSuite } from "./suite/run-suite.js";

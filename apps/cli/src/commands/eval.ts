@@ -1,4 +1,4 @@
-/** `kvquant eval <model>`: perplexity and KL divergence of caches. */
+/** `kvquant eval <model>`: perplexity and KL divergence of caches, and with --suite everything else about their fidelity. */
 
 import { availableParallelism } from "node:os";
 import { Command } from "commander";
@@ -14,12 +14,15 @@ import { evaluateInWorkers } from "../parallel/evaluate-in-workers.js";
 import { referenceFolder } from "../reference-folder.js";
 import { addCalibrationOptions, addJobsOption, addModelOptions, integerFrom, integersFrom } from "../options.js";
 import type { CalibrationOptions, ModelOptions } from "../options.js";
+import { needsText, runSuiteCommand } from "../suite/run-suite-command.js";
+import { addSuiteOptions, checkSuiteArguments } from "../suite/suite-arguments.js";
+import type { SuiteArguments } from "../suite/suite-arguments.js";
 import { formatTable } from "../table.js";
 import type { Column } from "../table.js";
 import { readTokens } from "../text-source.js";
 import { engineOptions, withModel } from "../with-model.js";
 
-interface EvalOptions extends ModelOptions, CalibrationOptions {
+interface EvalOptions extends ModelOptions, CalibrationOptions, SuiteArguments {
   readonly caches: string;
   readonly data?: string;
   readonly calibrationData?: string;
@@ -41,7 +44,20 @@ export function evalCommand(io: Io): Command {
     .option("--windows <count>", "windows (default: 8, or what the text has)", integerFrom(1))
     .option("--tail <tokens>", "newest tokens a query sees exact; 0: all are compressed; several, divided by commas, give rows for each", integersFrom(0), [64])
     .option("--calibration-data <file>", "text for presets that have no calibration yet");
-  return addJobsOption(addModelOptions(addCalibrationOptions(command), "exact"), 1).action((name: string, options: EvalOptions) => runEval(name, options, io));
+  return addSuiteOptions(addJobsOption(addModelOptions(addCalibrationOptions(command), "exact"), 1)).action((name: string, options: EvalOptions) => {
+    checkSuiteArguments(options, (option) => command.getOptionValueSource(option) === "cli");
+    return options.suite === undefined ? runEval(name, options, io) : runEvalSuite(name, { ...options, suite: options.suite }, io);
+  });
+}
+
+async function runEvalSuite(name: string, options: EvalOptions & Required<Pick<EvalOptions, "suite">>, io: Io): Promise<void> {
+  const choices = parseCacheChoices(options.caches);
+  const context = createContext(io, options);
+  await withModel(name, { ...options, context }, async (model) => {
+    const tokens = needsText(options.suite) ? await readScoredTokens(model, options) : undefined;
+    const caches = await openCaches(model, choices, { ...options, data: options.calibrationData, dataOption: "--calibration-data", context });
+    await runSuiteCommand(model, { ...options, parts: options.suite, caches, tokens, windows: options.windows, tails: options.tail, context });
+  });
 }
 
 async function runEval(name: string, options: EvalOptions, io: Io): Promise<void> {
