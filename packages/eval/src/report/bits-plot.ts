@@ -29,7 +29,7 @@ export function drawBits({ description, rows, front, lookOf }: BitsPlot): Markup
     return index === 0 ? `M${at.x.toFixed(1)} ${at.y.toFixed(1)}` : `H${at.x.toFixed(1)}V${at.y.toFixed(1)}`;
   });
   const dots = points.map(({ row, bits: own }) => ({ row, name: row.cache, x: x.place(own), y: y.place(row.kldMean), look: lookOf(row.cache) }));
-  const frame = { description, xTitle: "true bits per value", yTitle: "mean KL divergence, nats", xMarks: marksOf(x), yMarks: marksOf(y, small) };
+  const frame = { description, xTitle: "true bits per value", yTitle: "mean KL divergence, nats", xMarks: marksOf(x), yMarks: marksOf(y) };
   return framePlot(
     frame,
     element("path", { class: "front", d: steps.join("") }),
@@ -63,27 +63,30 @@ interface Box {
   readonly bottom: number;
 }
 
-/** Names where they cover neither dots nor each other, as far as there is such a place. */
+/** Names where they cover neither dots nor each other, or as few as can be. */
 function placeNames(dots: readonly Dot[]): Content {
   const taken: Box[] = dots.map(({ x, y }) => ({ left: x - 6, right: x + 6, top: y - 6, bottom: y + 6 }));
   return dots.map(({ name, x, y, look }) => {
-    const width = 7 * name.length;
+    const width = 7.4 * name.length;
     const candidates = [
+      { at: x + 8, baseline: y - 9, anchor: "start" }, // The front goes on to the right and comes from above.
       { at: x + 10, baseline: y + 4, anchor: "start" },
       { at: x - 10, baseline: y + 4, anchor: "end" },
-      { at: x + 8, baseline: y - 9, anchor: "start" },
       { at: x + 8, baseline: y + 17, anchor: "start" },
       { at: x - 8, baseline: y - 9, anchor: "end" },
       { at: x - 8, baseline: y + 17, anchor: "end" },
       { at: x + 8, baseline: y - 22, anchor: "start" },
       { at: x + 8, baseline: y + 30, anchor: "start" },
+      { at: x - 8, baseline: y - 22, anchor: "end" },
+      { at: x - 8, baseline: y + 30, anchor: "end" },
     ];
     const boxOf = ({ at, baseline, anchor }: (typeof candidates)[number]): Box => {
       const left = anchor === "start" ? at : at - width;
-      return { left, right: left + width, top: baseline - 11, bottom: baseline + 3 };
+      return { left, right: left + width, top: baseline - 9, bottom: baseline + 2 };
     };
     const fits = ({ left, right, top, bottom }: Box): boolean => left >= X_PIXELS[0] && right <= PLOT.width && top >= 0 && bottom <= Y_PIXELS[0];
-    const best = candidates.find((candidate) => fits(boxOf(candidate)) && !taken.some((box) => overlaps(box, boxOf(candidate)))) ?? candidates[0]!;
+    const covered = (candidate: (typeof candidates)[number]): number => taken.filter((box) => overlaps(box, boxOf(candidate))).length + (fits(boxOf(candidate)) ? 0 : 100);
+    const best = candidates.reduce((least, candidate) => (covered(candidate) < covered(least) ? candidate : least));
     taken.push(boxOf(best));
     return element("text", { class: `name ${look.className}`, x: best.at, y: best.baseline, "text-anchor": best.anchor }, name);
   });

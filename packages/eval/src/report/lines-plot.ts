@@ -1,5 +1,6 @@
 /** Lines over places, steps or layers, one a cache, named at their ends. */
 
+import { percent, tick } from "./figures.js";
 import { element } from "./markup.js";
 import type { Content, Markup } from "./markup.js";
 import { framePlot, marksOf, PLOT, X_PIXELS, Y_PIXELS } from "./plot-frame.js";
@@ -29,15 +30,18 @@ export interface LinesPlot {
   readonly description: string;
   readonly xTitle: string;
   readonly yTitle: string;
-  /** Labels of the places, evenly spaced; with many, some are left out. */
+  /** Labels of the places, evenly spaced; where they do not fit, some are left out. */
   readonly places: readonly string[];
   readonly series: readonly Series[];
   /** `log` for errors over decades, `share` for 0 to 1. */
   readonly scale: "log" | "share";
-  readonly write: (value: number) => string;
 }
 
-const MOST_LABELS = 10;
+/** Pixels of a character of a mark, and between marks. */
+const CHARACTER = 6.6;
+const MARK_GAP = 12;
+/** Pixels of a character of a name, which is bold. */
+const NAME_CHARACTER = 7.6;
 const LABEL_HEIGHT = 14;
 
 /** The plot; points below a log axis lie on its floor. */
@@ -47,9 +51,9 @@ export function drawLines(plot: LinesPlot): Markup {
   const y = plot.scale === "log" ? logScale(values, Y_PIXELS, 3) : linearScale([0, 1], Y_PIXELS);
   const step = (X_PIXELS[1] - X_PIXELS[0]) / Math.max(1, places.length);
   const placeAt = (index: number): number => X_PIXELS[0] + (index + 0.5) * step;
-  const every = Math.ceil(places.length / MOST_LABELS);
+  const every = Math.max(1, Math.ceil((Math.max(...places.map(({ length }) => length)) * CHARACTER + MARK_GAP) / step));
   const xMarks: AxisMark[] = places.flatMap((label, index) => (index % every === 0 ? [{ at: placeAt(index), label }] : []));
-  const frame = { description: plot.description, xTitle: plot.xTitle, yTitle: plot.yTitle, xMarks, yMarks: marksOf(y, plot.write) };
+  const frame = { description: plot.description, xTitle: plot.xTitle, yTitle: plot.yTitle, xMarks, yMarks: marksOf(y, plot.scale === "share" ? (share) => percent(share, 0) : tick) };
   return framePlot(frame, series.map((one) => drawSeries(one, { placeAt, y })), nameEnds(series, { placeAt, y }));
 }
 
@@ -84,7 +88,7 @@ function nameEnds(series: readonly Series[], { placeAt, y }: Places): Content {
 
 /** As a plot's margin holds. */
 function shorten(name: string): string {
-  const most = Math.floor((PLOT.right - 12) / 6.6);
+  const most = Math.floor((PLOT.right - 12) / NAME_CHARACTER);
   return name.length <= most ? name : `${name.slice(0, most - 1)}…`;
 }
 

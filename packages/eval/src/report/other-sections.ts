@@ -24,7 +24,7 @@ export function drawLayers(rows: readonly LayerRow[], lookOf: LookOf): Content {
       "figure",
       {},
       element("figcaption", {}, element("b", {}, `${side}s`)),
-      drawLines({ description: `relative error of ${side}s by layer`, xTitle: "layer", yTitle: "squared error / energy", places: rows[0]!.layers.map((_, index) => String(index)), scale: "log", write: small, series }),
+      drawLines({ description: `relative error of ${side}s by layer`, xTitle: "layer", yTitle: "squared error / energy", places: rows[0]!.layers.map((_, index) => String(index)), scale: "log", series }),
     );
   };
   return [
@@ -51,7 +51,6 @@ export function drawDrift({ prompts, promptTokens, tokens, rows }: DriftSection,
         yTitle: kind === "kldMean" ? "mean KL divergence, nats" : "share equal",
         places: longest.map(({ from, to }) => `${from + 1}–${to ?? ""}`),
         scale: kind === "kldMean" ? "log" : "share",
-        write: kind === "kldMean" ? small : (value) => percent(value, 0),
         series: own.map(({ cache, curve }) => ({
           name: cache,
           look: lookOf(cache),

@@ -1,11 +1,12 @@
 /** Axes, grid and titles of a plot. */
 
+import { tick } from "./figures.js";
 import { element } from "./markup.js";
 import type { Content, Markup } from "./markup.js";
 import type { Scale } from "./scale.js";
 
 /** Pixels of every plot; the page scales them to its column. */
-export const PLOT = { width: 620, height: 340, left: 64, right: 128, top: 16, bottom: 46 } as const;
+export const PLOT = { width: 620, height: 340, left: 76, right: 128, top: 16, bottom: 46 } as const;
 /** Pixels across the plotting area. */
 export const X_PIXELS: readonly [number, number] = [PLOT.left, PLOT.width - PLOT.right];
 /** Pixels up the plotting area. */
@@ -28,7 +29,7 @@ export interface PlotFrame {
 }
 
 /** Marks of a scale's ticks. */
-export function marksOf(scale: Scale, write: (value: number) => string = String): readonly AxisMark[] {
+export function marksOf(scale: Scale, write: (value: number) => string = tick): readonly AxisMark[] {
   return scale.ticks.map((tick) => ({ at: scale.place(tick), label: write(tick) }));
 }
 

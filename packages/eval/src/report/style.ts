@@ -12,14 +12,14 @@ main { max-width: 1320px; margin: 0 auto; padding: 24px 28px 64px; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 20px; margin: 44px 0 6px; } h3 { font-size: 15px; margin: 22px 0 6px; }
 p { margin: 4px 0 12px; max-width: 84ch; color: var(--quiet); } p b, li b { color: var(--ink); }
 code { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 18px; margin: 10px 0 18px; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); gap: 18px; margin: 10px 0 18px; }
 figure { margin: 0; padding: 12px 14px 8px; background: var(--panel); border-radius: 8px; min-width: 0; }
 figcaption { font-size: 14px; margin-bottom: 4px; color: var(--quiet); } figcaption b { color: var(--ink); }
 .plots svg { width: 100%; height: auto; display: block; }
 .grids { display: flex; flex-wrap: wrap; gap: 14px; margin: 10px 0 18px; } .grid-figure { flex: none; max-width: 100%; } .grid-figure svg { display: block; max-width: 100%; height: auto; }
 .table { overflow-x: auto; margin: 8px 0 18px; } table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th { text-align: right; font-weight: 600; color: var(--quiet); white-space: nowrap; vertical-align: bottom; } td { text-align: right; white-space: nowrap; }
-th, td { padding: 4px 10px; border-bottom: 1px solid var(--rule); } th:first-child, td:first-child { text-align: left; padding-left: 2px; } tr.exact td { color: var(--quiet); } tr.best td:first-child { font-weight: 600; }
+th, td { padding: 4px 9px; border-bottom: 1px solid var(--rule); } th:first-child, td:first-child { text-align: left; padding-left: 2px; } tr.exact td { color: var(--quiet); } tr.best td:first-child { font-weight: 600; }
 tr.group td { border-bottom-color: var(--quiet); } td .swatch { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 7px; background: currentColor; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: var(--quiet); } svg text.title { font-size: 12.5px; } svg text.strong { fill: var(--ink); font-weight: 600; }
 svg text.name { fill: currentColor; font-weight: 600; } svg text.on-found { fill: var(--on-accent); font-weight: 600; }

@@ -3,7 +3,7 @@
 import type { NumberRange } from "../suite/position-groups.js";
 import type { FidelityReport, GroupScores, WindowRow, WindowSection } from "../suite/suite-report.js";
 import { drawBits } from "./bits-plot.js";
-import { change, count, fixed, interval, percent, small, tailName } from "./figures.js";
+import { change, count, fixed, percent, plusMinus, rough, small, tailName, withBounds } from "./figures.js";
 import { drawTable } from "./html-table.js";
 import type { TableRow } from "./html-table.js";
 import { drawLines } from "./lines-plot.js";
@@ -38,9 +38,9 @@ export function drawWindows(section: WindowSection, report: FidelityReport, look
   const distanceNames = rows[0]!.byDistance.map(({ range }) => (range === undefined ? "new" : writeRange(range)));
   return [
     element("h2", {}, `Windows of ${count(length)} tokens`),
-    element("p", {}, `${windows} windows, ${count(rows[0]!.tokensScored)} tokens scored${beginningOfText ? ", each window begun with the beginning-of-text token" : ""}. Brackets hold 95%: batch means over 64 neighbouring tokens, and for quantiles the bootstrap over such batches.`),
+    element("p", {}, `${windows === 1 ? "One window" : `${windows} windows`}, ${count(rows[0]!.tokensScored)} tokens scored${beginningOfText ? ", each window begun with the beginning-of-text token" : ""}. ± and brackets hold 95%: 1.96 standard errors from batches of 64 neighbouring tokens, and for quantiles the bootstrap over such batches.`),
     drawTable(
-      ["cache", "tail", "bits/value", "keys", "values", "bytes/token", "perplexity", "change", "95%", "KL mean", "95%", "KL median", "95%", "KL 99.9%", "95%", "top-1", "95%", "s/window"],
+      ["cache", "tail", "bits/value", "keys, values", "bytes/token", "perplexity", "change", "KL mean", "KL median", "KL 99.9%", "top-1", "s/window"],
       rows.map((row, index) => ({ className: rowClass(row, rows[index + 1], onFront.has(`${row.cache} ${row.tail}`)), cells: windowCells(row, lookOf) })),
     ),
     compressed.length === 0
@@ -56,7 +56,7 @@ export function drawWindows(section: WindowSection, report: FidelityReport, look
                 "figure",
                 {},
                 element("figcaption", {}, element("b", {}, tailName(tail)), tail === 0 ? "" : `: at ${own[0]!.byPosition.map(({ compressedShare }) => percent(compressedShare, 0)).join(", ")} of the context compressed`),
-                drawGroups(own, { places: placeNames, xTitle: "position in the window", description: `KL divergence by position, ${tailName(tail)}`, groupsOf: (row) => row.byPosition, lookOf }),
+                drawGroups(own, { places: placeNames, xTitle: "position in the window", description: `KL divergence by position, ${tailName(tail)}`, groupsOf: (row) => row.byPosition.map((group) => (group.compressedShare === 0 ? { ...group, kldMean: undefined } : group)), lookOf }),
               );
             }),
           ),
@@ -84,20 +84,14 @@ function windowCells(row: WindowRow, lookOf: LookOf): Content[] {
     nameCell(row.cache, lookOf),
     tailName(row.tail),
     fixed(row.bitsPerValue, 2),
-    fixed(row.keyBits, 2),
-    fixed(row.valueBits, 2),
+    `${fixed(row.keyBits, 2)}, ${fixed(row.valueBits, 2)}`,
     count(row.cacheBytesPerToken),
     fixed(row.perplexity, 3),
-    change(row.deltaPerplexity, 3),
-    interval(intervals.deltaPerplexity, (value) => change(value, 3)),
-    small(row.kldMean),
-    interval(intervals.kldMean, small),
+    plusMinus(change(row.deltaPerplexity, 3), intervals.deltaPerplexity, (half) => fixed(half, 3)),
+    plusMinus(small(row.kldMean), intervals.kldMean, rough),
     small(row.kldMedian),
-    interval(intervals.kldMedian, small),
-    small(row.kld999),
-    interval(intervals.kld999, small),
-    percent(row.top1),
-    interval(intervals.top1, (value) => percent(Math.min(1, value))),
+    withBounds(small(row.kld999), intervals.kld999),
+    plusMinus(percent(row.top1), intervals.top1, percent),
     fixed(row.secondsPerWindow, 1),
   ];
 }
@@ -132,7 +126,6 @@ function drawGroups(rows: readonly WindowRow[], { places, xTitle, description, g
     yTitle: "mean KL divergence, nats",
     places,
     scale: "log",
-    write: small,
     series: rows.map((row) => ({
       name: row.cache,
       look: lookOf(row.cache),
