@@ -11,7 +11,7 @@ import { throwIfCancelled } from "./throw-if-cancelled.js";
 
 /** An empty cache for whole windows: with a tail by the rule of generation, with tail 0 every token after the sinks is seen compressed. */
 export function openWindowCache(model: EvaluationModel, { artifact, quantizers }: EvaluatedCache, tail: number): KvCache {
-  return model.createCache(artifact === "fp16" ? { artifact } : { artifact, quantizers, tailTokens: tail, quantizeOpenPage: tail === 0 });
+  return model.createCache(artifact === "fp16" ? { artifact } : { artifact, ...(quantizers === undefined ? {} : { quantizers }), tailTokens: tail, quantizeOpenPage: tail === 0 });
 }
 
 /** How the reference pass is run. */

@@ -7,7 +7,8 @@ import type { LanguageModel } from "@kvquant/model";
 import { parseCacheChoices } from "../cache-choice.js";
 import { chooseCalibration } from "../calibration.js";
 import { createContext } from "../context.js";
-import { formatChange, formatOptional, formatShare, formatSmall } from "../format.js";
+import { formatOptional } from "../format.js";
+import { formatScores, SCORE_TITLES } from "../format-scores.js";
 import type { Io } from "../io.js";
 import { openCaches } from "../open-caches.js";
 import { evaluateInWorkers } from "../parallel/evaluate-in-workers.js";
@@ -100,9 +101,7 @@ async function readScoredTokens(model: LanguageModel, options: EvalOptions): Pro
 
 const columns: readonly Column[] = [
   { title: "cache", align: "left" },
-  ...["tail", "bits/value", "keys", "values", "bytes/token", "perplexity", "change", "+-", "KL mean", "+-", "KL median", "KL 99.9%", "top-1", "tokens", "s/window"].map(
-    (title) => ({ title, align: "right" }) as const,
-  ),
+  ...["tail", "bits/value", "keys", "values", "bytes/token", ...SCORE_TITLES].map((title) => ({ title, align: "right" }) as const),
 ];
 
 function formatReport(report: EvaluationReport): string {
@@ -114,16 +113,7 @@ function formatReport(report: EvaluationReport): string {
     formatOptional(row.keyBits, (bits) => bits.toFixed(2)),
     formatOptional(row.valueBits, (bits) => bits.toFixed(2)),
     row.cacheBytesPerToken.toFixed(0),
-    row.perplexity.toFixed(3),
-    formatChange(row.deltaPerplexity),
-    formatOptional(row.deltaPerplexityError, (error) => error.toFixed(3)),
-    formatSmall(row.kldMean),
-    formatOptional(row.kldError, formatSmall),
-    formatSmall(row.kldMedian),
-    formatSmall(row.kld999),
-    formatShare(row.top1),
-    String(row.tokensScored),
-    row.secondsPerWindow.toFixed(1),
+    ...formatScores(row),
   ]);
   return `${report.model} on ${report.engine}, ${windows} x ${context} tokens, divergence from the fp16 cache of the same engine\n\n${formatTable(columns, cells)}`;
 }

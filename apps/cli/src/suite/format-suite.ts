@@ -2,6 +2,7 @@
 
 import type { DriftSection, FidelityReport, LayerRow, RetrievalSection, WindowSection } from "@kvquant/eval";
 import { formatChange, formatOptional, formatShare, formatSmall } from "../format.js";
+import { formatScores, SCORE_TITLES } from "../format-scores.js";
 import { formatTable } from "../table.js";
 import type { Column } from "../table.js";
 
@@ -27,22 +28,13 @@ const formatTail = (tail: number | undefined): string => formatOptional(tail, St
 const formatBits = (bits: number | undefined): string => formatOptional(bits, (value) => value.toFixed(2));
 
 function formatWindows({ length, windows, rows }: WindowSection): string {
-  const titles = ["cache", "tail", "bits/value", "bytes/token", "perplexity", "change", "+-", "KL mean", "+-", "KL median", "KL 99.9%", "top-1", "tokens", "s/window"];
+  const titles = ["cache", "tail", "bits/value", "bytes/token", ...SCORE_TITLES];
   const cells = rows.map((row) => [
     row.cache,
     formatTail(row.tail),
     formatBits(row.bitsPerValue),
     row.cacheBytesPerToken.toFixed(0),
-    row.perplexity.toFixed(3),
-    formatChange(row.deltaPerplexity),
-    formatOptional(row.deltaPerplexityError, (error) => error.toFixed(3)),
-    formatSmall(row.kldMean),
-    formatOptional(row.kldError, formatSmall),
-    formatSmall(row.kldMedian),
-    formatSmall(row.kld999),
-    formatShare(row.top1),
-    String(row.tokensScored),
-    row.secondsPerWindow.toFixed(1),
+    ...formatScores(row),
   ]);
   const [first] = rows;
   const positions = first!.byPosition.map(({ from, to }) => `${from}-${to! - 1}`);

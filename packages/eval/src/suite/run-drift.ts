@@ -8,39 +8,15 @@ import { compareRow, createReferenceBlock } from "../metrics/index.js";
 import { SCORED_ROWS } from "../score-window.js";
 import { throwIfCancelled } from "../throw-if-cancelled.js";
 import { feed, mostLikely } from "./decode-step.js";
+import type { Continuation, ReferenceContinuation } from "./drift-units.js";
 import { packNumbers, unpackFloat32 } from "./pack-numbers.js";
+import type { SuiteContext } from "./suite-context.js";
 import type { SuiteModel } from "./suite-model.js";
 import type { SuiteSettings } from "./suite-options.js";
 import type { DriftSection } from "./suite-report.js";
 import { describeRun, openGenerationCache, runKey } from "./suite-run.js";
 import type { SuiteRun } from "./suite-run.js";
-import type { UnitRunner } from "./suite-units.js";
 import { summarizeDrift } from "./summarize-drift.js";
-
-/** fp16's greedy continuation of one prompt. */
-export interface ReferenceContinuation {
-  readonly tokens: readonly number[];
-  /** Packed float32 `[tokens, width]`: row i is the state that token i was chosen from. */
-  readonly hidden: string;
-}
-
-/** One cache along it. */
-export interface Continuation {
-  /** Packed float64: KL(fp16 || cache) before each of fp16's tokens, which the cache is fed. */
-  readonly divergence: string;
-  /** Packed bytes: 1 where the most likely token is fp16's. */
-  readonly agrees: string;
-  /** What the cache writes when it is fed its own tokens, as many. */
-  readonly free: readonly number[];
-}
-
-/** What the drift part runs on. */
-export interface DriftContext {
-  readonly model: SuiteModel;
-  readonly runs: readonly SuiteRun[];
-  readonly units: UnitRunner;
-  readonly signal: AbortSignal | undefined;
-}
 
 /** Prompts cut from the text at equal distances. @throws INVALID_ARGUMENT for a text shorter than one prompt */
 export function planDrift(model: SuiteModel, text: ArrayLike<number>, { drift }: SuiteSettings): readonly Int32Array[] {
@@ -55,7 +31,7 @@ export function planDrift(model: SuiteModel, text: ArrayLike<number>, { drift }:
 }
 
 /** Runs and summarizes the drift part. @throws CORRUPT_DATA for NaN in activations; CANCELLED */
-export async function runDrift(context: DriftContext, prompts: readonly Int32Array[], { drift }: SuiteSettings): Promise<DriftSection> {
+export async function runDrift(context: SuiteContext, prompts: readonly Int32Array[], { drift }: SuiteSettings): Promise<DriftSection> {
   const { model, runs, units } = context;
   const references: ReferenceContinuation[] = [];
   const rows = new Map<SuiteRun, Continuation[]>(runs.map((run) => [run, []]));
@@ -88,7 +64,7 @@ export function driftTokens(prompt: Int32Array, tokens: number): number {
 }
 
 /** The first run is fp16, so that its continuation is there for the others. */
-async function continueExactly({ model, signal }: DriftContext, run: SuiteRun, { prompt, tokens, onStep }: { prompt: Int32Array; tokens: number; onStep: () => void }): Promise<ReferenceContinuation> {
+async function continueExactly({ model, signal }: SuiteContext, run: SuiteRun, { prompt, tokens, onStep }: { prompt: Int32Array; tokens: number; onStep: () => void }): Promise<ReferenceContinuation> {
   const { width } = model.config;
   const cache = openGenerationCache(model, run);
   const hidden = new Float32Array(tokens * width);
@@ -111,7 +87,7 @@ async function continueExactly({ model, signal }: DriftContext, run: SuiteRun, {
 }
 
 /** Feeds fp16's tokens through decode steps, so that the cache grows as in generation; where it first disagrees, a fork goes on by itself. */
-async function follow({ model, signal }: DriftContext, run: SuiteRun, options: { prompt: Int32Array; reference: ReferenceContinuation; onStep: () => void }): Promise<Continuation> {
+async function follow({ model, signal }: SuiteContext, run: SuiteRun, options: { prompt: Int32Array; reference: ReferenceContinuation; onStep: () => void }): Promise<Continuation> {
   const { prompt, reference, onStep } = options;
   const { width } = model.config;
   const count = reference.tokens.length;

@@ -6,28 +6,20 @@ import type { LayerCodecs } from "@kvquant/quant";
 import { PAGE_TOKENS } from "@kvquant/spec";
 import type { BlockCodec, Matrix } from "@kvquant/spec";
 import { fingerprintTokens } from "../fingerprint-tokens.js";
+import type { SuiteContext } from "./suite-context.js";
 import type { SuiteModel } from "./suite-model.js";
 import type { LayerRow } from "./suite-report.js";
 import type { SuiteRun } from "./suite-run.js";
-import type { UnitRunner } from "./suite-units.js";
 import type { UnitKey } from "./unit-store.js";
 
 type LayerErrors = LayerRow["layers"][number];
-
-/** What the layers part runs on. */
-export interface LayersContext {
-  readonly model: SuiteModel;
-  readonly runs: readonly SuiteRun[];
-  readonly units: UnitRunner;
-  readonly signal: AbortSignal | undefined;
-}
 
 /**
  * Relative squared errors of every compressed cache's pages on one window of keys and values that the fp32 reference engine computes. One
  * row a cache: a tail decides which queries see a page, not what is in it. Errors here are of each layer alone, on exact input.
  * @throws UNSUPPORTED for a quantizer that is not known; CANCELLED
  */
-export async function runLayers({ model, runs, units, signal }: LayersContext, window: Int32Array): Promise<readonly LayerRow[]> {
+export async function runLayers({ model, runs, units, signal }: SuiteContext, window: Int32Array): Promise<readonly LayerRow[]> {
   const caches = runs.filter((run, index) => run.tail !== undefined && runs.findIndex(({ cache }) => cache === run.cache) === index);
   const found = new Map<SuiteRun, readonly LayerErrors[]>();
   const missing = new Map<SuiteRun, { codecs: readonly LayerCodecs[]; sinkTokens: number; errors: LayerErrors[] }>();
@@ -51,9 +43,9 @@ export async function runLayers({ model, runs, units, signal }: LayersContext, w
   return caches.map((run) => ({ cache: run.cache.name, layers: found.get(run)! }));
 }
 
-function layersKey(model: SuiteModel, { artifactHash, cache: { quantizers } }: SuiteRun, window: Int32Array): UnitKey {
+function layersKey(model: SuiteModel, { artifactHash }: SuiteRun, window: Int32Array): UnitKey {
   // Nothing here depends on the engine or the tail.
-  return { part: "layers", model: model.fingerprint, cache: artifactHash, quantizers: quantizers?.map(({ id }) => id).join(" "), window: fingerprintTokens([window]) };
+  return { part: "layers", model: model.fingerprint, cache: artifactHash, window: fingerprintTokens([window]) };
 }
 
 /** Errors of one layer's full pages. Keys quantized after RoPE are not measured: what is captured is before it. */

@@ -3,40 +3,17 @@
 import { fingerprintTokens } from "../fingerprint-tokens.js";
 import { throwIfCancelled } from "../throw-if-cancelled.js";
 import { feed, mostLikely } from "./decode-step.js";
+import type { RetrievalPlan, TrialUnit } from "./retrieval-units.js";
 import { trialRandom } from "./retrieval-task.js";
 import type { RetrievalTask, Trial } from "./retrieval-task.js";
+import type { SuiteContext } from "./suite-context.js";
 import type { SuiteModel } from "./suite-model.js";
 import type { RetrievalPart, SuiteSettings } from "./suite-options.js";
 import type { RetrievalSection } from "./suite-report.js";
 import { describeRun, openGenerationCache, runKey } from "./suite-run.js";
 import type { SuiteRun } from "./suite-run.js";
-import type { UnitRunner } from "./suite-units.js";
 import { summarizeRetrieval } from "./summarize-retrieval.js";
 import type { UnitKey } from "./unit-store.js";
-
-/** What is kept of one trial with one cache. */
-export interface TrialUnit {
-  /** What the model wrote. */
-  readonly text: string;
-  readonly passed: boolean;
-  /** Of the right answer after the prompt, teacher-forced, nats. */
-  readonly logProbability: number;
-}
-
-/** The trials of one task at one length. */
-export interface RetrievalPlan {
-  readonly part: RetrievalPart;
-  readonly length: number;
-  readonly trials: readonly (Trial & { readonly depth: number })[];
-}
-
-/** What the retrieval parts run on. */
-export interface RetrievalContext {
-  readonly model: SuiteModel;
-  readonly runs: readonly SuiteRun[];
-  readonly units: UnitRunner;
-  readonly signal: AbortSignal | undefined;
-}
 
 /** The trials of a task at a length: trial t is at depth t modulo the depths; the same for every cache. */
 export function planRetrieval(model: SuiteModel, task: RetrievalTask, length: number, { trials, depths, seed }: SuiteSettings): RetrievalPlan {
@@ -52,7 +29,7 @@ export function planRetrieval(model: SuiteModel, task: RetrievalTask, length: nu
 }
 
 /** Runs and summarizes one task at one length. @throws CORRUPT_DATA for NaN in activations; CANCELLED */
-export async function runRetrieval(context: RetrievalContext, plan: RetrievalPlan): Promise<RetrievalSection> {
+export async function runRetrieval(context: SuiteContext, plan: RetrievalPlan): Promise<RetrievalSection> {
   const { model, runs, units } = context;
   const results = new Map<SuiteRun, TrialUnit[]>(runs.map((run) => [run, []]));
   for (const [index, trial] of plan.trials.entries()) {
@@ -69,7 +46,7 @@ export function trialTokens(trial: Trial): number {
   return trial.prompt.length + 10 * trial.maxTokens;
 }
 
-async function runTrial({ model, signal }: RetrievalContext, run: SuiteRun, trial: Trial, onStep: () => void): Promise<TrialUnit> {
+async function runTrial({ model, signal }: SuiteContext, run: SuiteRun, trial: Trial, onStep: () => void): Promise<TrialUnit> {
   const cache = openGenerationCache(model, run);
   try {
     const state = await feed(model, cache, trial.prompt, { signal, onStep });

@@ -1,6 +1,5 @@
 /** The perplexity and kld parts: windows of a text through every cache. */
 
-import type { CacheMeasurement } from "../cache-measurement.js";
 import { windowStart } from "../evaluation-model.js";
 import { fingerprintTokens } from "../fingerprint-tokens.js";
 import type { ReferenceResult, ReferenceStore } from "../reference-store.js";
@@ -10,26 +9,19 @@ import { throwIfCancelled } from "../throw-if-cancelled.js";
 import { openWindowCache, passCache, passReference } from "../window-pass.js";
 import { cutWindows } from "../windows.js";
 import { positionRanges } from "./position-groups.js";
+import type { SuiteContext } from "./suite-context.js";
 import type { SuiteModel } from "./suite-model.js";
 import type { SuitePart, SuiteSettings } from "./suite-options.js";
 import type { WindowSection } from "./suite-report.js";
 import { describeRun, runKey } from "./suite-run.js";
 import type { SuiteRun } from "./suite-run.js";
-import type { UnitRunner } from "./suite-units.js";
 import { summarizeWindows } from "./summarize-windows.js";
 import type { UnitKey } from "./unit-store.js";
 import { createScoreRecorder, packScores } from "./window-scores.js";
-import type { PackedScores } from "./window-scores.js";
+import type { WindowUnit } from "./window-unit.js";
 
 /** Caches scored at once: they share the reference's distributions, and what an interruption loses grows with them. */
 const SCORED_TOGETHER = 4;
-
-/** What is kept of one window through one cache. */
-export interface WindowUnit {
-  readonly scores: PackedScores;
-  readonly measurement: CacheMeasurement;
-  readonly seconds: number;
-}
 
 /** The windows of one length. */
 export interface WindowPlan {
@@ -39,13 +31,9 @@ export interface WindowPlan {
 }
 
 /** What the windows parts run on. */
-export interface WindowsContext {
-  readonly model: SuiteModel;
-  readonly runs: readonly SuiteRun[];
-  readonly units: UnitRunner;
+export interface WindowsContext extends SuiteContext {
   readonly store: ReferenceStore | undefined;
   readonly seed: number;
-  readonly signal: AbortSignal | undefined;
 }
 
 /** Windows for each length: as many tokens at every length, at least one window. @throws INVALID_ARGUMENT for a text that does not fill the longest */

@@ -103,7 +103,7 @@ export function resolveSettings(model: SuiteModel, options: SuiteOptions): Suite
     checkInteger("length", length, { minimum: 2 });
     checkContext(model.config, length);
   }
-  return { parts: SUITE_PARTS.filter((part) => options.parts.includes(part)), lengths, windows, tails, trials, depths, seed, drift: resolveDrift(model, options) };
+  return { parts: SUITE_PARTS.filter((part) => options.parts.includes(part)), lengths, windows, tails: [...new Set(tails)], trials, depths, seed, drift: resolveDrift(model, options) };
 }
 
 function defaultLengths(contextLength: number): readonly number[] {

@@ -1,8 +1,8 @@
 /** From continuations to the figures of a drift row. */
 
 import { createRunningMean } from "../metrics/index.js";
+import type { Continuation, ReferenceContinuation } from "./drift-units.js";
 import { unpackBytes, unpackFloat64 } from "./pack-numbers.js";
-import type { Continuation, ReferenceContinuation } from "./run-drift.js";
 import type { DriftRow, DriftSteps } from "./suite-report.js";
 import type { SuiteRun } from "./suite-run.js";
 

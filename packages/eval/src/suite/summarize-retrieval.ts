@@ -1,7 +1,7 @@
 /** From trials to the figures of a retrieval task. */
 
 import { createRunningMean, wilsonInterval } from "../metrics/index.js";
-import type { RetrievalPlan, TrialUnit } from "./run-retrieval.js";
+import type { RetrievalPlan, TrialUnit } from "./retrieval-units.js";
 import type { RetrievalRow, RetrievalSection } from "./suite-report.js";
 import type { SuiteRun } from "./suite-run.js";
 

@@ -8,11 +8,11 @@ import { BATCH_VALUES, NORMAL_95, bootstrapQuantiles, createRunningMean, createT
 import type { Interval } from "../metrics/index.js";
 import { DISTANCE_RANGES, findRange, lastSeenDistances } from "./position-groups.js";
 import type { NumberRange } from "./position-groups.js";
-import type { WindowUnit } from "./run-windows.js";
 import type { GroupScores, ScoreIntervals, WindowRow } from "./suite-report.js";
 import type { SuiteRun } from "./suite-run.js";
 import { unpackScores } from "./window-scores.js";
 import type { WindowScores } from "./window-scores.js";
+import type { WindowUnit } from "./window-unit.js";
 
 /** What a row is made from. */
 export interface WindowFigures {

@@ -1,9 +1,9 @@
 /** Keeps finished units of a suite on disk, so that a stopped run can go on where it was. */
 
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "@kvquant/model";
+import { readIfThere } from "../read-if-there.js";
+import { sha256 } from "../sha256.js";
 
 /** What a unit's result depends on: plain data, all of it part of the file's name. `part` is also its folder. */
 export interface UnitKey {
@@ -41,7 +41,7 @@ export function openUnitStore(folder: string, { resume, onNotice = () => {} }: {
       const path = pathOf(key);
       const text = await readIfThere(path);
       if (text === undefined) return undefined;
-      const value = verify(text, key);
+      const value = verify(text.toString(), key);
       if (value === undefined) onNotice(`stored unit ${path} is damaged; computing it again`);
       return value;
     },
@@ -67,17 +67,4 @@ function verify(text: string, key: UnitKey): unknown {
   }
   if (file?.version !== VERSION || file.key === undefined || file.value === undefined || keyText(file.key) !== keyText(key)) return undefined;
   return sha256(JSON.stringify(file.value)) === file.sha256 ? file.value : undefined;
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }

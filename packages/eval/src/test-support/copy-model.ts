@@ -15,7 +15,7 @@ const NOTHING = vocabulary;
 
 /** Stands for an artifact that forgets: of a sequence, the newest `memory` tokens can be copied from. */
 export function forgettingArtifact(memory: number): KvqArtifact {
-  return { memory, sinkTokens: 1 } as unknown as KvqArtifact;
+  return { memory, sinkTokens: 1, layers: [] } as unknown as KvqArtifact;
 }
 
 /** The model: a token a character of ASCII, 1 begins a text and 2 ends it. Counts the tokens that went through it. */

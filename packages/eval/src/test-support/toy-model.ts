@@ -37,7 +37,7 @@ export interface ToyOptions {
 
 /** Stands for a `.kvq` artifact: values are rounded to multiples of `step`. */
 export function toyArtifact(step: number, sinkTokens = 1): KvqArtifact {
-  return { step, sinkTokens } as unknown as KvqArtifact;
+  return { step, sinkTokens, layers: [] } as unknown as KvqArtifact;
 }
 
 /** Uniform random numbers in [-1, 1) (Park and Miller 1988). */
