@@ -1,7 +1,8 @@
 /**
  * Multi-key retrieval in the manner of RULER's niah_multikey_1 (Hsieh et al. 2024, Apache-2.0): four sentences, each with a number of seven
  * digits for a key, one key asked for, in RULER's wording for a single answer and its noise haystack (one copy of the noise a line). Keys are
- * two words of lists of our own. The first number generated must be the value asked for.
+ * two words of lists of our own. The prompt ends with a colon, as the sentences have it before their values, so that one answer alone is right.
+ * The first number generated must be the value asked for.
  */
 
 import { encodePlain, fitPrompt, NOISE } from "./prompt-text.js";
@@ -36,13 +37,13 @@ export const multikeyTask: RetrievalTask = {
         }
         return (
           `${INTRODUCTION}\n${lines.join("\n")}\nWhat is the special magic number for ${asked.key} mentioned in the provided text?` +
-          ` The special magic number for ${asked.key} mentioned in the provided text is`
+          ` The special magic number for ${asked.key} mentioned in the provided text is:`
         );
       },
     });
     return {
       prompt,
-      answer: encodePlain(model, `: ${asked.value}`),
+      answer: encodePlain(model, ` ${asked.value}`),
       expected: asked.value,
       maxTokens: ANSWER_TOKENS,
       passes: (text) => firstNumber(text) === asked.value,

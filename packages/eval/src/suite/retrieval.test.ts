@@ -77,13 +77,13 @@ describe("multikeyTask", () => {
       const { prompt, answer, expected, maxTokens } = multikeyTask.createTrial(model, request(depth, 1800));
       const text = decode(prompt);
       const needles = [...text.matchAll(/\nOne of the special magic numbers for (\w+-\w+) is: (\d{7})\.\n/g)].map((match) => ({ key: match[1]!, value: match[2]!, at: match.index }));
-      const asked = /What is the special magic number for (\S+) mentioned in the provided text\? The special magic number for (\S+) mentioned in the provided text is$/.exec(text);
+      const asked = /What is the special magic number for (\S+) mentioned in the provided text\? The special magic number for (\S+) mentioned in the provided text is:$/.exec(text);
       // Neighbouring needles share a line break, which the pattern takes once.
       expect(text.match(/One of the special magic numbers for/g)).toHaveLength(4);
       expect(asked![1]).toBe(asked![2]);
       expect(text).toContain(`for ${asked![1]!} is: ${expected}.`);
       expect(new Set(needles.map(({ key }) => key)).size).toBe(needles.length);
-      expect(decode(answer)).toBe(`: ${expected}`);
+      expect(decode(answer)).toBe(` ${expected}`);
       expect(prompt.length + maxTokens).toBeLessThanOrEqual(1800);
       const place = text.indexOf(`for ${asked![1]!} is:`) / text.length;
       expect(Math.abs(place - depth)).toBeLessThan(0.3);
