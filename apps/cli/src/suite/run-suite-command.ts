@@ -2,11 +2,10 @@
 
 import { basename, join } from "node:path";
 import { renderReport, runSuite } from "@kvquant/eval";
-import type { SuitePart } from "@kvquant/eval";
+import type { EvaluatedCache, SuitePart } from "@kvquant/eval";
 import { writeFileAtomically } from "@kvquant/model";
 import type { LanguageModel } from "@kvquant/model";
 import type { Context } from "../context.js";
-import type { NamedCache } from "../open-caches.js";
 import { referenceFolder } from "../reference-folder.js";
 import { formatSuite } from "./format-suite.js";
 import type { SuiteArguments } from "./suite-arguments.js";
@@ -14,7 +13,7 @@ import type { SuiteArguments } from "./suite-arguments.js";
 /** What the suite runs on. */
 export interface SuiteCommand extends Omit<SuiteArguments, "suite"> {
   readonly parts: readonly SuitePart[];
-  readonly caches: readonly NamedCache[];
+  readonly caches: readonly EvaluatedCache[];
   readonly tokens: Int32Array | undefined;
   readonly windows: number | undefined;
   readonly tails: readonly number[];
@@ -59,7 +58,7 @@ export async function runSuiteCommand(model: LanguageModel, command: SuiteComman
 }
 
 /** Files by their names alone, as long as no two caches then have the same. */
-function shortNames(caches: readonly NamedCache[]): readonly NamedCache[] {
+function shortNames(caches: readonly EvaluatedCache[]): readonly EvaluatedCache[] {
   const shorten = (name: string): string => (name.endsWith(".kvq") ? basename(name, ".kvq") : name);
   const short = caches.map(({ name }) => shorten(name));
   return caches.map((cache, index) => ({ ...cache, name: short.indexOf(short[index]!) === short.lastIndexOf(short[index]!) ? short[index]! : cache.name }));

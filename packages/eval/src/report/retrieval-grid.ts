@@ -41,6 +41,6 @@ function drawCell(row: RetrievalRow, { depth, x, y, conclusive }: { depth: numbe
     { class: conclusive ? "cell" : "cell inconclusive" },
     element("rect", { class: "ground", x: x + 1, y: y + 1, width: CELL.width - 2, height: CELL.height - 2, rx: 3 }),
     element("rect", { class: "found", x: x + 1, y: y + 1, width: CELL.width - 2, height: CELL.height - 2, rx: 3, "fill-opacity": share }, element("title", {}, `depth ${percent(depth, 0)}: ${cell.passed} of ${cell.trials}, log p of the answer ${cell.logProbability.toFixed(2)}`)),
-    element("text", { class: share > 0.55 ? "on-found" : "mark", x: x + CELL.width / 2, y: y + CELL.height / 2 + 4, "text-anchor": "middle" }, `${cell.passed}/${cell.trials}`),
+    element("text", { class: share > 0.55 && conclusive ? "on-found" : "in-cell", x: x + CELL.width / 2, y: y + CELL.height / 2 + 4, "text-anchor": "middle" }, `${cell.passed}/${cell.trials}`),
   );
 }

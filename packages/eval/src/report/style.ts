@@ -22,11 +22,11 @@ th { text-align: right; font-weight: 600; color: var(--quiet); white-space: nowr
 th, td { padding: 4px 9px; border-bottom: 1px solid var(--rule); } th:first-child, td:first-child { text-align: left; padding-left: 2px; } tr.exact td { color: var(--quiet); } tr.best td:first-child { font-weight: 600; }
 tr.group td { border-bottom-color: var(--quiet); } td .swatch { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 7px; background: currentColor; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: var(--quiet); } svg text.title { font-size: 12.5px; } svg text.strong { fill: var(--ink); font-weight: 600; }
-svg text.name { fill: currentColor; font-weight: 600; } svg text.on-found { fill: var(--on-accent); font-weight: 600; }
+svg text.name { fill: currentColor; font-weight: 600; } svg text.in-cell { fill: var(--ink); } svg text.on-found { fill: var(--on-accent); font-weight: 600; }
 .grid { stroke: var(--rule); stroke-width: 1; } .axis, .tick { stroke: var(--quiet); stroke-width: 1; }
 .line { fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; } .lead { fill: none; stroke: currentColor; stroke-width: 1; opacity: 0.45; }
 .dot { fill: currentColor; stroke: var(--panel); stroke-width: 1; } .error { stroke: currentColor; stroke-width: 1.4; opacity: 0.75; } .front { fill: none; stroke: var(--quiet); stroke-width: 1.5; stroke-dasharray: 5 4; }
-.ground { fill: var(--ground); stroke: var(--rule); } .found { fill: var(--accent); } .inconclusive { opacity: 0.5; }
+.ground { fill: var(--ground); stroke: var(--rule); } .found { fill: var(--accent); } .inconclusive .found { opacity: 0.4; }
 .s0 { color: var(--ink); } .s1 { color: var(--s1); } .s2 { color: var(--s2); } .s3 { color: var(--s3); } .s4 { color: var(--s4); } .s5 { color: var(--s5); } .s6 { color: var(--s6); } .s7 { color: var(--s7); } .s8 { color: var(--s8); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 18px; margin: 12px 0; font-size: 14px; } dt { color: var(--quiet); } dd { margin: 0; min-width: 0; }
 @media print { figure { break-inside: avoid; } }
