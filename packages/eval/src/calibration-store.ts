@@ -1,6 +1,5 @@
 /** Keeps calibration statistics on disk. */
 
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -8,6 +7,7 @@ import { gunzip, gzip } from "node:zlib";
 import { writeFileAtomically } from "@kvquant/model";
 import { decodeStatistics, encodeStatistics } from "@kvquant/quant";
 import type { CalibrationStatistics, Sensitivity } from "@kvquant/quant";
+import { sha256 } from "./sha256.js";
 
 /** What statistics depend on. */
 export interface CalibrationKey {
@@ -86,8 +86,4 @@ function unpack(bytes: Buffer, key: CalibrationKey): StoredCalibration {
   if (canonical(header.key) !== canonical(key)) throw new Error("its header names other settings");
   if (sha256(body) !== header.sha256) throw new Error("its checksum is wrong");
   return { statistics: decodeStatistics(body), seconds: header.seconds, loss: header.loss };
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

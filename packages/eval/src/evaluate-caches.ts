@@ -1,11 +1,9 @@
 /** Perplexity and KL divergence of compressed caches against the same engine's fp16 cache. */
 
-import type { KvCache } from "@kvquant/cache";
-import type { KvqArtifact } from "@kvquant/quant";
 import { check, checkInteger } from "@kvquant/spec";
-import { averageMeasurements, measureCache, measureExactCache } from "./cache-measurement.js";
+import { averageMeasurements } from "./cache-measurement.js";
 import type { CacheMeasurement } from "./cache-measurement.js";
-import { checkNumbers } from "./check-numbers.js";
+import type { EvaluatedCache } from "./evaluated-cache.js";
 import { windowStart } from "./evaluation-model.js";
 import type { EvaluationModel } from "./evaluation-model.js";
 import type { EvaluationReport, EvaluationRow } from "./evaluation-report.js";
@@ -13,16 +11,10 @@ import { fingerprintTokens } from "./fingerprint-tokens.js";
 import { createTokenScores } from "./metrics/index.js";
 import type { TokenScores } from "./metrics/index.js";
 import { openReferenceStore } from "./reference-store.js";
-import type { ReferenceResult, ReferenceStore } from "./reference-store.js";
 import { SCORED_ROWS, createWindowScorer } from "./score-window.js";
 import { throwIfCancelled } from "./throw-if-cancelled.js";
+import { openWindowCache, passCache, passReference } from "./window-pass.js";
 import { cutWindows } from "./windows.js";
-
-/** A cache to evaluate, under the name reports give it. */
-export interface EvaluatedCache {
-  readonly name: string;
-  readonly artifact: KvqArtifact | "fp16";
-}
 
 /** Where an evaluation stands. */
 export interface EvaluationProgress {
@@ -76,16 +68,21 @@ export async function evaluateCaches(model: EvaluationModel, options: Evaluation
   const bos = windowStart(model.tokenizer);
   const windows = cutWindows(options.tokens, { length: context, count: options.windows, bos });
   const runs = tails.flatMap((tail) => caches.map((cache) => createRun(cache, tail)));
-  for (const run of runs) openCache(model, run).dispose(); // Refuses a wrong artifact before any work is done.
+  for (const run of runs) openWindowCache(model, run.cache, run.tail).dispose(); // Refuses a wrong artifact before any work is done.
 
   const store = options.referenceFolder === undefined ? undefined : openReferenceStore(options.referenceFolder, options.onNotice);
   const scorer = createWindowScorer(model);
   const progress = createProgress(options, { layers: model.config.layers, forwards: 1 + runs.filter(isCompressed).length, windows: windows.length });
   for (const [index, window] of windows.entries()) {
     const step = (stage: EvaluationProgress["stage"], run?: Run) => progress.step(stage, index + 1, run);
-    const reference = await referenceOf(model, window, { store, signal, onStep: step("reference"), onSkip: () => progress.skipForward() });
+    const reference = await passReference(model, window, { store, signal, onStep: step("reference"), onSkip: () => progress.skipForward() });
     const hidden: Float32Array[] = [];
-    for (const run of runs) hidden.push(await forwardRun(model, run, window, { reference, options, onStep: step("forward", run) }));
+    for (const run of runs) {
+      const pass = await passCache(model, run.cache, { window, tail: run.tail, reference, bytesAtTokens: options.bytesAtTokens, signal, onStep: step("forward", run) });
+      hidden.push(pass.hidden);
+      run.seconds += pass.seconds;
+      run.measurements.push(pass.measurement);
+    }
     const scored = runs.map((run, position) => ({ hidden: hidden[position]!, scores: run.scores, onSeconds: (seconds: number) => void (isCompressed(run) && (run.seconds += seconds)) }));
     const onBlock = step("score");
     await scorer.score(window, reference.hidden, scored, () => {
@@ -125,68 +122,6 @@ function createRun(cache: EvaluatedCache, tail: number): Run {
 
 function isCompressed(run: Run): boolean {
   return run.cache.artifact !== "fp16";
-}
-
-function openCache(model: EvaluationModel, { cache: { artifact }, tail }: Pick<Run, "cache" | "tail">): KvCache {
-  return model.createCache(artifact === "fp16" ? { artifact } : { artifact, tailTokens: tail, quantizeOpenPage: tail === 0 });
-}
-
-interface ReferenceOptions {
-  readonly store: ReferenceStore | undefined;
-  readonly signal: AbortSignal | undefined;
-  readonly onStep: () => void;
-  /** Called instead of the steps when the result was stored. */
-  readonly onSkip: () => void;
-}
-
-async function referenceOf(model: EvaluationModel, window: Int32Array, { store, signal, onStep, onSkip }: ReferenceOptions): Promise<ReferenceResult> {
-  throwIfCancelled(signal, "evaluation");
-  const key = { fingerprint: model.fingerprint, engine: model.engine, window, width: model.config.width };
-  const stored = await store?.read(key);
-  if (stored !== undefined) {
-    onSkip();
-    return stored;
-  }
-  // On tiles keys are rounded to fp16 before RoPE, as compressed caches see them; the native fp16 pages round them after it.
-  const cache = model.createCache({ artifact: "fp16", attention: "tiles" });
-  try {
-    const began = performance.now();
-    const hidden = await model.forward(window, cache, { signal, onLayer: onStep });
-    checkNumbers(`hidden states of ${model.name} with the fp16 cache`, hidden, model.config.width);
-    const result = { hidden, seconds: (performance.now() - began) / 1000 };
-    await store?.write(key, result);
-    return result;
-  } finally {
-    cache.dispose();
-  }
-}
-
-interface ForwardRunOptions {
-  readonly reference: ReferenceResult;
-  readonly options: EvaluationOptions;
-  readonly onStep: () => void;
-}
-
-/** The hidden states of a window through the run's cache; notes seconds and sizes. */
-async function forwardRun(model: EvaluationModel, run: Run, window: Int32Array, { reference, options, onStep }: ForwardRunOptions): Promise<Float32Array> {
-  throwIfCancelled(options.signal, "evaluation");
-  const { artifact, name } = run.cache;
-  const cache = openCache(model, run);
-  try {
-    if (artifact === "fp16") {
-      run.seconds += reference.seconds;
-      run.measurements.push(measureExactCache(cache, window.length, options.bytesAtTokens));
-      return reference.hidden;
-    }
-    const began = performance.now();
-    const hidden = await model.forward(window, cache, { signal: options.signal, onLayer: onStep });
-    run.seconds += (performance.now() - began) / 1000;
-    checkNumbers(`hidden states of ${model.name} with cache ${name}`, hidden, model.config.width);
-    run.measurements.push(measureCache(cache, { sinkTokens: artifact.sinkTokens, tailTokens: run.tail, bytesAtTokens: options.bytesAtTokens }));
-    return hidden;
-  } finally {
-    cache.dispose();
-  }
 }
 
 function finishRun(run: Run, windows: number): EvaluationRow {

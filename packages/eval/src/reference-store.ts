@@ -1,10 +1,10 @@
 /** Keeps the fp16 results of windows on disk: they cost a forward pass and never change. */
 
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "@kvquant/model";
 import { fingerprintTokens } from "./fingerprint-tokens.js";
+import { readIfThere } from "./read-if-there.js";
+import { sha256 } from "./sha256.js";
 
 /** One window through the exact cache. */
 export interface ReferenceResult {
@@ -96,17 +96,4 @@ function verify(text: string, bytes: Buffer, expected: ReturnType<typeof describ
   const same = (["version", "fingerprint", "engine", "tokens", "rows", "width"] as const).every((name) => found[name] === expected[name]);
   if (!same || typeof found.seconds !== "number") return undefined;
   return bytes.length === 4 * expected.rows * expected.width && sha256(bytes) === found.sha256 ? found.seconds : undefined;
-}
-
-async function readIfThere(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

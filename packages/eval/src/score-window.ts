@@ -7,11 +7,14 @@ import type { ReferenceBlock, RowComparison, TokenScores } from "./metrics/index
 /** Rows scored at once: 128 rows of a vocabulary of 49,152 are 25 MB, twice for the reference and once for the cache. */
 export const SCORED_ROWS = 128;
 
+/** What takes scores in, token by token. */
+export type ScoreSink = Pick<TokenScores, "add" | "endWindow">;
+
 /** One cache's share of a window. */
 export interface ScoredRun {
   /** `[window, width]`; the reference's own array stands for the fp16 cache, which is not compared with itself. */
   readonly hidden: Float32Array;
-  readonly scores: TokenScores;
+  readonly scores: ScoreSink;
   /** Told the seconds spent on this run's distributions. */
   readonly onSeconds: (seconds: number) => void;
 }
@@ -54,7 +57,7 @@ interface Range {
   readonly vocabulary: number;
 }
 
-function scoreRows(block: ReferenceBlock, own: Float32Array | undefined, range: Range, scores: TokenScores, comparison: RowComparison): void {
+function scoreRows(block: ReferenceBlock, own: Float32Array | undefined, range: Range, scores: ScoreSink, comparison: RowComparison): void {
   const { window, start, rows, vocabulary } = range;
   for (let row = 0; row < rows; row++) {
     const target = row * vocabulary + window[start + row + 1]!;

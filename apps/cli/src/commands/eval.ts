@@ -1,4 +1,4 @@
-/** `kvquant eval <model>`: perplexity and KL divergence of caches. */
+/** `kvquant eval <model>`: perplexity and KL divergence of caches, and with --suite everything else about their fidelity. */
 
 import { availableParallelism } from "node:os";
 import { Command } from "commander";
@@ -8,19 +8,23 @@ import { parseCacheChoices } from "../cache-choice.js";
 import { chooseCalibration } from "../calibration.js";
 import { createContext } from "../context.js";
 import { loadCustomQuantizers } from "../custom-quantizers.js";
-import { formatChange, formatOptional, formatShare, formatSmall } from "../format.js";
+import { formatOptional } from "../format.js";
+import { formatScores, SCORE_TITLES } from "../format-scores.js";
 import type { Io } from "../io.js";
 import { openCaches } from "../open-caches.js";
 import { evaluateInWorkers } from "../parallel/evaluate-in-workers.js";
 import { referenceFolder } from "../reference-folder.js";
 import { addCalibrationOptions, addJobsOption, addModelOptions, addQuantizerOption, integerFrom, integersFrom } from "../options.js";
 import type { CalibrationOptions, ModelOptions, QuantizerOptions } from "../options.js";
+import { needsText, runSuiteCommand } from "../suite/run-suite-command.js";
+import { addSuiteOptions, checkSuiteArguments } from "../suite/suite-arguments.js";
+import type { SuiteArguments } from "../suite/suite-arguments.js";
 import { formatTable } from "../table.js";
 import type { Column } from "../table.js";
 import { readTokens } from "../text-source.js";
 import { engineOptions, withModel } from "../with-model.js";
 
-interface EvalOptions extends ModelOptions, CalibrationOptions, QuantizerOptions {
+interface EvalOptions extends ModelOptions, CalibrationOptions, QuantizerOptions, SuiteArguments {
   readonly caches: string;
   readonly data?: string;
   readonly calibrationData?: string;
@@ -42,7 +46,21 @@ export function evalCommand(io: Io): Command {
     .option("--windows <count>", "windows (default: 8, or what the text has)", integerFrom(1))
     .option("--tail <tokens>", "newest tokens a query sees exact; 0: all are compressed; several, divided by commas, give rows for each", integersFrom(0), [64])
     .option("--calibration-data <file>", "text for presets that have no calibration yet");
-  return addJobsOption(addModelOptions(addCalibrationOptions(addQuantizerOption(command)), "exact"), 1).action((name: string, options: EvalOptions) => runEval(name, options, io));
+  return addSuiteOptions(addJobsOption(addModelOptions(addCalibrationOptions(addQuantizerOption(command)), "exact"), 1)).action((name: string, options: EvalOptions) => {
+    checkSuiteArguments(options, (option) => command.getOptionValueSource(option) === "cli");
+    return options.suite === undefined ? runEval(name, options, io) : runEvalSuite(name, { ...options, suite: options.suite }, io);
+  });
+}
+
+async function runEvalSuite(name: string, options: EvalOptions & Required<Pick<EvalOptions, "suite">>, io: Io): Promise<void> {
+  const custom = await loadCustomQuantizers(options.quantizer);
+  const choices = parseCacheChoices(options.caches, custom);
+  const context = createContext(io, options);
+  await withModel(name, { ...options, context }, async (model) => {
+    const tokens = needsText(options.suite) ? await readScoredTokens(model, options) : undefined;
+    const caches = await openCaches(model, choices, { ...options, data: options.calibrationData, dataOption: "--calibration-data", context });
+    await runSuiteCommand(model, { ...options, parts: options.suite, caches: caches.map((cache) => ({ ...cache, quantizers: custom.quantizers })), tokens, windows: options.windows, tails: options.tail, context });
+  });
 }
 
 async function runEval(name: string, options: EvalOptions, io: Io): Promise<void> {
@@ -88,9 +106,7 @@ export async function readScoredTokens(model: LanguageModel, options: Pick<EvalO
 
 const columns: readonly Column[] = [
   { title: "cache", align: "left" },
-  ...["tail", "bits/value", "keys", "values", "bytes/token", "perplexity", "change", "+-", "KL mean", "+-", "KL median", "KL 99.9%", "top-1", "tokens", "s/window"].map(
-    (title) => ({ title, align: "right" }) as const,
-  ),
+  ...["tail", "bits/value", "keys", "values", "bytes/token", ...SCORE_TITLES].map((title) => ({ title, align: "right" }) as const),
 ];
 
 function formatReport(report: EvaluationReport): string {
@@ -102,16 +118,7 @@ function formatReport(report: EvaluationReport): string {
     formatOptional(row.keyBits, (bits) => bits.toFixed(2)),
     formatOptional(row.valueBits, (bits) => bits.toFixed(2)),
     row.cacheBytesPerToken.toFixed(0),
-    row.perplexity.toFixed(3),
-    formatChange(row.deltaPerplexity),
-    formatOptional(row.deltaPerplexityError, (error) => error.toFixed(3)),
-    formatSmall(row.kldMean),
-    formatOptional(row.kldError, formatSmall),
-    formatSmall(row.kldMedian),
-    formatSmall(row.kld999),
-    formatShare(row.top1),
-    String(row.tokensScored),
-    row.secondsPerWindow.toFixed(1),
+    ...formatScores(row),
   ]);
   return `${report.model} on ${report.engine}, ${windows} x ${context} tokens, divergence from the fp16 cache of the same engine\n\n${formatTable(columns, cells)}`;
 }

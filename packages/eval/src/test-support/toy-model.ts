@@ -4,7 +4,8 @@ import { createKvCache } from "@kvquant/cache";
 import type { KvCache, KvCacheOptions, LayerPlan } from "@kvquant/cache";
 import type { KvqArtifact } from "@kvquant/quant";
 import type { BlockCodec, CacheShape } from "@kvquant/spec";
-import type { CalibrationModel, EvaluationModel } from "../evaluation-model.js";
+import type { CalibrationModel } from "../evaluation-model.js";
+import type { SuiteModel } from "../suite/suite-model.js";
 
 const shape: CacheShape = { layers: 2, queryHeads: 2, kvHeads: 1, headDim: 8 };
 /** Rotary tables of base 100, by definition. */
@@ -21,13 +22,14 @@ const vocabulary = 23;
 
 /** Counts what was asked of the model. */
 export interface ToyModel {
-  readonly model: EvaluationModel & CalibrationModel;
+  readonly model: SuiteModel & CalibrationModel;
   readonly calls: { forward: number; gradients: number; attention: number };
 }
 
 /** What to vary. */
 export interface ToyOptions {
   readonly bos?: number;
+  readonly eos?: readonly number[];
   readonly fingerprint?: string;
   /** Put NaN into the values of this layer. */
   readonly brokenLayer?: number;
@@ -35,7 +37,7 @@ export interface ToyOptions {
 
 /** Stands for a `.kvq` artifact: values are rounded to multiples of `step`. */
 export function toyArtifact(step: number, sinkTokens = 1): KvqArtifact {
-  return { step, sinkTokens } as unknown as KvqArtifact;
+  return { step, sinkTokens, layers: [] } as unknown as KvqArtifact;
 }
 
 /** Uniform random numbers in [-1, 1) (Park and Miller 1988). */
@@ -105,7 +107,13 @@ export function createToyModel(options: ToyOptions = {}): ToyModel {
     engine: "toy-engine",
     fingerprint: options.fingerprint ?? "toy-fingerprint",
     config: { ...shape, width, vocabulary, rope: rope.config, contextLength: 4096 },
-    tokenizer: { addBos: options.bos !== undefined, bos: options.bos },
+    tokenizer: {
+      addBos: options.bos !== undefined,
+      bos: options.bos,
+      eos: options.eos ?? [],
+      encode: (text: string) => Int32Array.from(text, (letter) => 1 + (letter.charCodeAt(0) % (vocabulary - 1))),
+      decode: (ids: ArrayLike<number>) => Array.from(ids, (id) => String.fromCharCode(65 + id)).join(""),
+    },
     createCache({ artifact, tailTokens = 64, quantizeOpenPage = false }: { artifact: KvqArtifact | "fp16"; tailTokens?: number; quantizeOpenPage?: boolean }): KvCache {
       const { step, sinkTokens } = artifact === "fp16" ? { step: 0, sinkTokens: 1 } : (artifact as unknown as { step: number; sinkTokens: number });
       const plan: LayerPlan = { key: roundingCodec(step), value: roundingCodec(step), keyFrame: "pre-rope", tableBytes: 10 };
@@ -168,7 +176,7 @@ export function createToyModel(options: ToyOptions = {}): ToyModel {
       }
     },
   };
-  return { model: model as unknown as EvaluationModel & CalibrationModel, calls };
+  return { model: model as unknown as SuiteModel & CalibrationModel, calls };
 }
 
 /** Tokens of a text for the toy model, never 0. */
