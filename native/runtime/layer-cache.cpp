@@ -10,8 +10,9 @@ namespace kvquant {
 void LayerCache::extend(size_t count) {
   const ExactShape &shape = rules_->exact;
   if (pending_length_ < rules_->sink_tokens && sink_keys_.empty()) {
-    sink_keys_.resize(rules_->sink_tokens * shape.columns());
-    sink_values_.resize(rules_->sink_tokens * shape.columns());
+    std::vector<uint16_t> keys(rules_->sink_tokens * shape.columns()), values(keys.size());
+    sink_keys_ = std::move(keys);
+    sink_values_ = std::move(values);
   }
   const uint64_t begin = open_tokens();
   pending_length_ += count;
@@ -61,6 +62,12 @@ size_t LayerCache::closing_pages() const {
 }
 
 void LayerCache::add_page(CachedPage *page) {
+  try {
+    pending_pages_.reserve(pending_pages_.size() + 1);
+  } catch (...) {
+    release(page);
+    throw;
+  }
   const uint64_t start = chunk_start(pending_pages_.size());
   pending_pages_.push_back({page, start, page->encoded_tokens});
 }

@@ -44,7 +44,7 @@ function presetsOfBits(bits: CodeBits): [string, () => LayerPreset][] {
     [`nuq${bits}`, () => ({ key: channelKeys({ bits, qNorm: bits === 2 }), value: nuqValues() })],
     [`nuq${bits}-1%`, () => ({ key: channelKeys({ bits, outliers: 0.01 }), value: tokenValues({ bits, outliers: 0.01 }) })],
     [`nuq${bits}-1%+fb`, () => ({ key: channelKeys({ bits, outliers: 0.01, feedback: true }), value: tokenValues({ bits, outliers: 0.01 }) })],
-    [`kvq${bits}`, () => ({ key: pageKeys({ bits, levels: bits === 2 ? "learned" : "uniform" }), value: rotatedValues({ bits }) })],
+    [`kvq${bits}`, () => ({ key: pageKeys({ bits, levels: bits === 2 ? "learned" : "uniform" }), value: rotatedValues({ bits, levels: "unbiased" }) })],
     [`keys-token-post${suffix}`, () => ({ key: tokenValues({ bits, side: "key", levels: "uniform" }), value: nuqValues() })],
     [`keys-channel-post${suffix}`, () => ({ key: channelKeys({ bits, frame: "post-rope", levels: "uniform" }), value: nuqValues() })],
     [`keys-channel-pre${suffix}`, () => ({ key: channelKeys({ bits, levels: "uniform" }), value: nuqValues() })],
