@@ -47,8 +47,19 @@ export async function calibrate(model: LanguageModel, options: CalibrateOptions)
       }),
     ({ fromCache }) => (fromCache ? "kept from earlier" : "done, kept for next time"),
   );
-  if (options.replace === true || (await readKeptCalibration(model)) === undefined) await writeKeptCalibration(model, settings);
+  if (options.replace === true || (await readKeptCalibration(model)) === undefined) await writeKeptCalibration(model, { ...settings, ...(options.replace === true && { chosen: true }) });
   return calibration;
+}
+
+type AskedCalibration = Pick<CalibrateOptions, "data" | "sequences" | "length" | "sensitivity">;
+
+function isAsked({ data, sequences, length, sensitivity }: AskedCalibration): boolean {
+  return data !== undefined || sequences !== undefined || length !== undefined || sensitivity !== undefined;
+}
+
+/** Whether the user asked for a calibration, now or earlier with `kvquant calibrate`. */
+export async function isCalibrationChosen(model: LanguageModel, asked: AskedCalibration): Promise<boolean> {
+  return isAsked(asked) || (await readKeptCalibration(model))?.chosen === true;
 }
 
 /** The settings a calibration will have: as asked, else as kept for the model, else defaults. */
@@ -57,7 +68,7 @@ export async function chooseCalibration(
   asked: Pick<CalibrateOptions, "data" | "dataOption" | "sequences" | "length" | "sensitivity">,
 ): Promise<CalibrationSettings> {
   const { data, sequences, length, sensitivity } = asked;
-  if (data === undefined && sequences === undefined && length === undefined && sensitivity === undefined) {
+  if (!isAsked(asked)) {
     const kept = await readKeptCalibration(model);
     if (kept !== undefined) return kept;
   }

@@ -14,6 +14,8 @@ export interface CalibrationSettings {
   readonly sequences: number;
   readonly length: number;
   readonly sensitivity: Sensitivity;
+  /** True when the user made it with `kvquant calibrate`: it goes before ready artifacts. */
+  readonly chosen?: boolean;
 }
 
 /** Where statistics are kept. */

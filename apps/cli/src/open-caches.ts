@@ -1,6 +1,7 @@
 /** Turns names of caches into artifacts: reads files, and fits presets to the model's calibration. */
 
 import { readFile } from "node:fs/promises";
+import { findReadyArtifact } from "@kvquant/artifacts";
 import { makeArtifact } from "@kvquant/eval";
 import type { Calibration } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
@@ -9,11 +10,13 @@ import type { CachePreset, KvqArtifact } from "@kvquant/quant";
 import { KvquantError } from "@kvquant/spec";
 import { plannedBits } from "./cache-choice.js";
 import type { CacheChoice } from "./cache-choice.js";
-import { calibrate } from "./calibration.js";
+import { calibrate, isCalibrationChosen } from "./calibration.js";
 import type { CalibrateOptions } from "./calibration.js";
 import { fitPlannedBits } from "./commands/plan-prices.js";
 import type { Context } from "./context.js";
 import { describeReadError } from "./describe-read-error.js";
+
+type PresetChoice = Extract<CacheChoice, { kind: "preset" }>;
 
 /** A cache ready to be made. */
 export interface NamedCache {
@@ -24,18 +27,34 @@ export interface NamedCache {
 /** Artifacts of all choices in order; presets share one calibration, which is made when the model has none. */
 export async function openCaches(model: LanguageModel, choices: readonly CacheChoice[], options: CalibrateOptions): Promise<NamedCache[]> {
   const presets = choices.filter((choice) => choice.kind === "preset");
-  const fitted = presets.length === 0 ? [] : await fitPresets(model, presets, options);
+  const ready = await findReady(model, presets, options);
+  const rest = presets.filter(({ name }) => !ready.has(name));
+  const fitted = rest.length === 0 ? [] : await fitPresets(model, rest, options);
   const caches: NamedCache[] = [];
   for (const choice of choices) {
     const { kind, name } = choice;
     if (kind === "fp16") caches.push({ name, artifact: "fp16" });
     else if (kind === "file") caches.push({ name, artifact: await readArtifact(name) });
-    else caches.push(fitted[presets.indexOf(choice)]!);
+    else caches.push(ready.get(name) ?? fitted[rest.indexOf(choice)]!);
   }
   return caches;
 }
 
-async function fitPresets(model: LanguageModel, presets: readonly Extract<CacheChoice, { kind: "preset" }>[], options: CalibrateOptions): Promise<NamedCache[]> {
+/** Artifacts that ship for the model, unless a calibration was asked for or chosen for it earlier. */
+async function findReady(model: LanguageModel, presets: readonly PresetChoice[], options: CalibrateOptions): Promise<ReadonlyMap<string, NamedCache>> {
+  const ready = new Map<string, NamedCache>();
+  if (await isCalibrationChosen(model, options)) return ready;
+  for (const { name, preset } of presets) {
+    // A quantizer of the user's own may bear the name of a preset.
+    if (typeof preset !== "string") continue;
+    const artifact = await findReadyArtifact({ fingerprint: model.fingerprint, cache: name, sinkTokens: options.sinks ?? 1 });
+    if (artifact !== undefined) ready.set(name, { name, artifact });
+  }
+  if (ready.size > 0) options.context.progress.note(`${[...ready.keys()].join(", ")}: ready artifact${ready.size === 1 ? "" : "s"} of ${model.name}`);
+  return ready;
+}
+
+async function fitPresets(model: LanguageModel, presets: readonly PresetChoice[], options: CalibrateOptions): Promise<NamedCache[]> {
   const { progress } = options.context;
   progress.note(`${presets.map(({ name }) => name).join(", ")}: no artifact given, so fitted to the calibration of ${model.name}`);
   const calibration = await calibrate(model, options);
