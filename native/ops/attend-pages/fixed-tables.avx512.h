@@ -65,6 +65,12 @@ inline page_scales read_scales(const key_tables &key, size_t at, const uint8_t *
   return {_mm512_mul_ps(_mm512_load_ps(key.fixed_scale + at + code), scale), _mm512_fmadd_ps(_mm512_cvtepi32_ps(n), _mm512_load_ps(key.fixed_step + at + code), _mm512_load_ps(key.fixed_zero + at + code))};
 }
 
+// Squared reach of each code's pair: how far its entries can go from 0.
+inline __m512 squared_reach(page_scales page) {
+  const __m512 reach = _mm512_add_ps(page.scale, _mm512_abs_ps(page.zero)), squares = _mm512_mul_ps(reach, reach);
+  return _mm512_add_ps(squares, _mm512_permute_ps(squares, 0xB1));
+}
+
 // Builds a page's tables; returns the largest squared reach of a pair: above largest_fixed_key squared entries have saturated.
 template <int bits>
 float build_tables(const key_tables &key, uint32_t head, const uint8_t *side, float gain, int16_t *table) {
@@ -76,29 +82,28 @@ float build_tables(const key_tables &key, uint32_t head, const uint8_t *side, fl
 #pragma GCC unroll 1
   for (uint32_t code = 0; code < key.head_dim; code += 16) {
     const page_scales page = read_scales(key, at, side, code, mantissas);
-    const __m512 reach = _mm512_add_ps(page.scale, _mm512_abs_ps(page.zero)), squares = _mm512_mul_ps(reach, reach);
-    most = _mm512_max_ps(most, _mm512_add_ps(squares, _mm512_permute_ps(squares, 0xB1)));
+    most = _mm512_max_ps(most, squared_reach(page));
     store_tables<bits>(pack_scales(page.scale, page.zero, unit), levels, table + (code << bits));
   }
   return _mm512_reduce_max_ps(most);
 }
 
-// The same on a grid of the page's own: grid[p] * wider[p], which this finds.
+// The same on a grid of the page's own, which this finds: page_grid [padded_pairs].
 template <int bits>
 void build_wide_tables(const key_tables &key, uint32_t head, const uint8_t *side, float gain, float *page_grid, int16_t *table) {
   const __m512i levels = _mm512_load_si512(key.fixed_levels);
   const __m512 mantissas = _mm512_load_ps(sixteenth_powers);
   const size_t at = static_cast<size_t>(head) * key.head_dim;
+  const scale_units unit = units_of(gain);
   const float *grid = key.grid + static_cast<size_t>(head) * key.padded_pairs;
   for (uint32_t p = 0; p < key.padded_pairs; p++) page_grid[p] = 0;
   for (uint32_t code = 0; code < key.head_dim; code += 16) {
     const page_scales page = read_scales(key, at, side, code, mantissas);
-    const __m512 reach = _mm512_add_ps(page.scale, _mm512_abs_ps(page.zero)), squares = _mm512_mul_ps(reach, reach);
-    const __m512 over = _mm512_mul_ps(_mm512_sqrt_ps(_mm512_add_ps(squares, _mm512_permute_ps(squares, 0xB1))), _mm512_set1_ps(1 / kvq::largest_fixed_key));
+    const __m512 over = _mm512_mul_ps(_mm512_sqrt_ps(squared_reach(page)), _mm512_set1_ps(1 / kvq::largest_fixed_key));
     const __m512 wider = _mm512_max_ps(over, _mm512_set1_ps(1));
     const __m256 by_pair = _mm512_castps512_ps256(_mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14), wider));
     _mm256_store_ps(page_grid + code / 2, _mm256_mul_ps(by_pair, _mm256_load_ps(grid + code / 2)));
-    store_tables<bits>(pack_scales(_mm512_div_ps(page.scale, wider), _mm512_div_ps(page.zero, wider), units_of(gain)), levels, table + (code << bits));
+    store_tables<bits>(pack_scales(_mm512_div_ps(page.scale, wider), _mm512_div_ps(page.zero, wider), unit), levels, table + (code << bits));
   }
 }
 

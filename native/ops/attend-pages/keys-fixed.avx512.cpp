@@ -1,7 +1,7 @@
 // The page loop of fixed point scores: query and table of each page, then the kernel.
 //
-// Page-local scales: the grid of a pair is fixed for the layer (calibrated range and a third more), so that queries keep one factor for the whole call. A page with a pair beyond that reach, which the
-// squared reaches found while its scales are read tell, gets a grid and query of its own: exact to the same relative precision, about a microsecond slower.
+// Page-local scales: the grid of a pair is fixed for the layer (calibrated range and a tenth more), so that queries keep one factor for the whole call. A page with a pair beyond that reach, which the
+// squared reaches found while its tables are built tell, gets a grid and query of its own: exact to the same relative precision, about a microsecond slower.
 #if defined(__x86_64__)
 #include "ops/attend-pages/avx512.h"
 
@@ -32,13 +32,12 @@ void widen_page(const kvq_attention_tables *tables, uint32_t head, workspace &wo
 
 void kvq::avx512::fixed_scores(const kvq_attention_tables *tables, uint32_t head, workspace &work, page_run run) {
   const key_tables &key = tables->key;
-  const uint32_t padded = key.padded_pairs, group = work.group;
+  const uint32_t group = work.group;
   const size_t head_offset = kvq_head_offset(&key.layout, head), layer_table = static_cast<size_t>(head) * key.head_dim << key.bits;
   int16_t *page_table = reinterpret_cast<int16_t *>(work.table);
   const auto build = builder_of(key.bits).build;
-  const bool first_chunk = !work.primed;
-  if (first_chunk) {
-    pack_query(work, work.factor, padded, 0);
+  if (!work.primed) {
+    pack_query(work, work.factor, key.padded_pairs, 0);
     if (!key.page_scales && group == 1) shrink_tables(key, key.fixed_table + layer_table, page_table);
     if (key.layout.outliers) lay_out_queries(tables, work);
     work.primed = 1;
@@ -55,9 +54,7 @@ void kvq::avx512::fixed_scores(const kvq_attention_tables *tables, uint32_t head
       }
     }
     // The next page's query a page ahead of its use: its stores are done when the kernel broadcasts from them.
-    if (left > 0) {
-      seek_query(tables, work, run.pages[i + 1].start, slot ^ 1);
-    }
+    if (left > 0) seek_query(tables, work, run.pages[i + 1].start, slot ^ 1);
     work.slot = slot ^ 1;
     const uint8_t *numbers = view.value + kvq_token_data_offset(&tables->value.layout);  // wanted when this chunk's scores are done
     for (uint32_t b = 0; b < tables->value.layout.token_arrays * KVQ_PAGE_TOKENS * 2; b += 64) _mm_prefetch(reinterpret_cast<const char *>(numbers + b), _MM_HINT_T1);

@@ -121,7 +121,7 @@ void add_staged(const value_tables &value, const workspace &work, page_run run, 
   const uint32_t groups = value.head_dim / 16;
   for (size_t i = 0; i < run.count; i++) {
     const size_t left = run.count - i - 1 + run.following;
-    const uint8_t *ahead = run.pages[i + (left < 2 ? left : 2)].value + head_offset;
+    const uint8_t *ahead = run.pages[i + (left < kvq::value_pages_ahead ? left : kvq::value_pages_ahead)].value + head_offset;
     for (uint32_t b = 0; b < value.layout.codes_bytes; b += 64) _mm_prefetch(reinterpret_cast<const char *>(ahead + b), _MM_HINT_T0);
     look_up_page(value, run.pages[i].value + head_offset, work.staged);
     for (uint32_t first = 0, part; first < work.group; first += part) {

@@ -2,22 +2,7 @@
 #include <initializer_list>
 
 #include "ops/attend-pages/attend-pages.h"
-
-namespace {
-
-struct arena {
-  uint8_t *base;
-  size_t used = 0;
-
-  template <typename Item>
-  Item *take(size_t count) {
-    Item *start = base == nullptr ? nullptr : reinterpret_cast<Item *>(base + used);
-    used += (count * sizeof(Item) + 63) / 64 * 64;
-    return start;
-  }
-};
-
-}  // namespace
+#include "ops/common/arena.h"
 
 kvq::workspace kvq::carve_workspace(void *scratch, uint32_t head_dim, uint32_t group, size_t *bytes) {
   const size_t padded = (head_dim / 2 + pair_lanes - 1) / pair_lanes * pair_lanes, queries = group * padded;

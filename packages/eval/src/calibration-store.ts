@@ -1,12 +1,12 @@
 /** Keeps calibration statistics on disk. */
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { writeFileAtomically } from "@kvquant/model";
 import { decodeStatistics, encodeStatistics } from "@kvquant/quant";
 import type { CalibrationStatistics, Sensitivity } from "@kvquant/quant";
+import { readIfThere } from "./read-if-there.js";
 import { sha256 } from "./sha256.js";
 
 /** What statistics depend on. */
@@ -44,13 +44,8 @@ export function openCalibrationStore(folder: string, onNotice: (message: string)
   return {
     async read(key) {
       const path = pathOf(folder, key);
-      let packed: Buffer;
-      try {
-        packed = await readFile(path);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-        throw error;
-      }
+      const packed = await readIfThere(path);
+      if (packed === undefined) return undefined;
       try {
         return unpack(await promisify(gunzip)(packed), key);
       } catch (error) {

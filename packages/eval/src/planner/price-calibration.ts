@@ -1,12 +1,12 @@
 /** The price list of a calibration: kept from earlier, or found now. */
 
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "@kvquant/model";
 import type { Calibration } from "../calibrate-model.js";
 import { CALIBRATION_METHOD } from "../calibration-store.js";
 import type { CalibrationModel } from "../evaluation-model.js";
+import { readIfThere } from "../read-if-there.js";
+import { sha256 } from "../sha256.js";
 import { priceOptions } from "./price-options.js";
 import type { Price, PricingOptions } from "./price-options.js";
 
@@ -36,7 +36,7 @@ export async function priceCalibration(model: Pick<CalibrationModel, "fingerprin
   const { textFingerprint, sequences, length, statistics } = calibration;
   const ids = options.options.map(({ side, id }) => `${side} ${id}`);
   const key = JSON.stringify([PRICING_METHOD, CALIBRATION_METHOD, model.fingerprint, textFingerprint, sequences, length, statistics.sinkTokens, statistics.sensitivity, ids]);
-  const path = options.folder === undefined ? undefined : join(options.folder, `${createHash("sha256").update(key).digest("hex").slice(0, 32)}.prices.json`);
+  const path = options.folder === undefined ? undefined : join(options.folder, `${sha256(key).slice(0, 32)}.prices.json`);
   const count = statistics.layers.length * ids.length;
   const kept = path === undefined ? undefined : await readPrices(path, { key, count, onNotice: options.onNotice });
   if (kept !== undefined) return { prices: kept, fromCache: true };
@@ -46,15 +46,10 @@ export async function priceCalibration(model: Pick<CalibrationModel, "fingerprin
 }
 
 async function readPrices(path: string, { key, count, onNotice }: { key: string; count: number; onNotice: CalibrationPricingOptions["onNotice"] }): Promise<readonly Price[] | undefined> {
-  let text: string;
+  const bytes = await readIfThere(path);
+  if (bytes === undefined) return undefined;
   try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-  try {
-    const stored = JSON.parse(text) as { key: string; prices: Price[] };
+    const stored = JSON.parse(bytes.toString("utf8")) as { key: string; prices: Price[] };
     if (stored.key !== key) throw new Error("it is of other settings");
     if (!isPriceList(stored.prices, count)) throw new Error("its numbers are not prices");
     return stored.prices;
