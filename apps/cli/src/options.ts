@@ -67,8 +67,12 @@ export function addJobsOption(command: Command, preset: number): Command {
 
 /** Adds {@link CalibrationOptions}; without any of them the calibration kept for the model is used. */
 export function addCalibrationOptions(command: Command): Command {
+  return addFitOptions(command.option("--sinks <count>", "first tokens kept exact (default: 1)", integerFrom(0)));
+}
+
+/** Adds what a calibration is made from: {@link CalibrationOptions} without `--sinks`. */
+export function addFitOptions(command: Command): Command {
   return command
-    .option("--sinks <count>", "first tokens kept exact (default: 1)", integerFrom(0))
     .option("--sequences <count>", "calibration windows (default: 4, or what the text has)", integerFrom(1))
     .option("--length <tokens>", "tokens of a calibration window (default: 2048, or the model's context)", integerFrom(2))
     .addOption(new Option("--sensitivity <kind>", "what weighs the fit: gradients, attention or nothing (default: fisher)").choices(["fisher", "attention", "none"]));

@@ -11,6 +11,8 @@ export type { EvaluationOptions, EvaluationProgress } from "./evaluate-caches.js
 export type { EvaluatedCache } from "./evaluated-cache.js";
 export type { BeginningOfText, CalibrationModel, EvaluationModel } from "./evaluation-model.js";
 export type { EvaluationProtocol, EvaluationReport, EvaluationRow } from "./evaluation-report.js";
+export { findSinks } from "./find-sinks.js";
+export type { FindSinksOptions, FoundSinks } from "./find-sinks.js";
 export { fingerprintTokens } from "./fingerprint-tokens.js";
 export { makeArtifact } from "./make-artifact.js";
 export { planFront, planPreset, solvePlan } from "./planner/plan.js";

@@ -7,15 +7,17 @@ import { parseCacheChoice } from "../cache-choice.js";
 import { calibrate } from "../calibration.js";
 import { createContext } from "../context.js";
 import { loadCustomQuantizers } from "../custom-quantizers.js";
+import { findModelSinks } from "../find-model-sinks.js";
 import { formatBytes } from "../format.js";
 import type { Io } from "../io.js";
 import { fitPreset } from "../open-caches.js";
-import { addCalibrationOptions, addModelOptions, addQuantizerOption } from "../options.js";
+import { addFitOptions, addModelOptions, addQuantizerOption, integerFrom } from "../options.js";
 import type { CalibrationOptions, ModelOptions, QuantizerOptions } from "../options.js";
 import { UsageError } from "../usage-error.js";
 import { withModel } from "../with-model.js";
 
-interface CalibrateCommandOptions extends ModelOptions, CalibrationOptions, QuantizerOptions {
+interface CalibrateCommandOptions extends ModelOptions, Omit<CalibrationOptions, "sinks">, QuantizerOptions {
+  readonly sinks: number | "auto";
   readonly data?: string;
   readonly cache: string;
   readonly output?: string;
@@ -27,8 +29,9 @@ export function calibrateCommand(io: Io): Command {
     .argument("<model>", "name or path of a model")
     .option("--data <file>", "calibration text (default: the text that ships for the model)")
     .option("--cache <preset>", "preset to fit", "nuq3-1%")
+    .option("--sinks <count>", "first tokens kept exact, or auto: as many as gather attention", (text) => (text === "auto" ? text : integerFrom(0)(text)), 1)
     .option("-o, --output <file>", "where the artifact goes (default: <model>-<preset>.kvq)");
-  return addModelOptions(addCalibrationOptions(addQuantizerOption(command))).action((name: string, options: CalibrateCommandOptions) => runCalibrate(name, options, io));
+  return addModelOptions(addFitOptions(addQuantizerOption(command))).action((name: string, options: CalibrateCommandOptions) => runCalibrate(name, options, io));
 }
 
 async function runCalibrate(name: string, options: CalibrateCommandOptions, io: Io): Promise<void> {
@@ -36,7 +39,8 @@ async function runCalibrate(name: string, options: CalibrateCommandOptions, io: 
   const choice = parseCacheChoice(options.cache, await loadCustomQuantizers(options.quantizer));
   if (choice.kind !== "preset") throw new UsageError(`--cache: expected a preset to fit, got ${options.cache}`);
   await withModel(name, { ...options, context }, async (model) => {
-    const calibration = await calibrate(model, { ...options, dataOption: "--data", replace: true, context });
+    const sinks = options.sinks === "auto" ? await findModelSinks(model, { data: options.data, dataOption: "--data", context }) : options.sinks;
+    const calibration = await calibrate(model, { ...options, sinks, dataOption: "--data", replace: true, context });
     const artifact = await fitPreset(model, choice.preset, { calibration, context });
     const bytes = encodeArtifact(artifact);
     const path = options.output ?? `${model.name.replaceAll(/[^\w.-]+/g, "-")}-${choice.name.replaceAll("/", "-")}.kvq`;

@@ -55,6 +55,17 @@ describe("kvquant calibrate", () => {
     expect(readFileSync(again).equals(readFileSync(artifact))).toBe(true);
   });
 
+  it("finds the sinks from the attention itself when asked, and fits for as many", async () => {
+    const output = join(folder, "sinks.kvq");
+    const { code, document, stderr } = await runJson(["calibrate", model, "--data", data, "--sequences", "1", "--length", "160", "--sensitivity", "none", "--sinks", "auto", "-o", output]);
+    expect(code).toBe(0);
+    // A model of 260K parameters has learned none.
+    expect(document.sinkTokens).toBe(0);
+    expect(stderr).toMatch(/looking for attention sinks.*: 0 at the beginning; position 0 receives \d+\.\d% of all attention/);
+    const wrong = await runJson(["calibrate", model, "--data", data, "--sinks", "some", "-o", output]);
+    expect(wrong.code).toBe(2);
+  });
+
   it("says what a preset lacks when statistics have no sensitivities", async () => {
     const { code, document } = await runJson(["calibrate", model, "--data", data, "--sequences", "1", "--length", "160", "--sensitivity", "none", "--cache", "kvq3", "-o", join(folder, "none.kvq")]);
     expect(code).toBe(1);
