@@ -1,9 +1,10 @@
 // `npm test`: everything CI runs. The last line is `N passed, N failed, N skipped`; lint, types and layers count as one each.
-// Arguments are vitest filters: `npm test -- packages/quant`; native tests run without any.
+// Arguments are vitest filters: `npm test -- packages/quant`; native tests and packed packages run without any.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { checkPackages } from "./check-packages.mjs";
 import { runNativeTests } from "./native-tests.mjs";
 import { childEnvironment, root, setUp } from "./setup.mjs";
 
@@ -22,8 +23,11 @@ try {
     runCheck("layers", [join(root, "tools/check-layers.mjs")]),
   ];
   for (const counts of await Promise.all(checks)) addTo(total, counts);
-  if (process.argv.length === 2) addTo(total, await runNativeTests((text) => void process.stdout.write(text)));
+  const write = (/** @type {string} */ text) => void process.stdout.write(text);
+  const everything = process.argv.length === 2;
+  if (everything) addTo(total, await runNativeTests(write));
   addTo(total, await runTests(process.argv.slice(2)));
+  if (everything) addTo(total, { ...(await checkPackages({ write })), skipped: 0 });
 } catch (error) {
   process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
   total.failed++;
