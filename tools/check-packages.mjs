@@ -9,6 +9,7 @@ import { gzipSync } from "node:zlib";
 import { childEnvironment, pnpmCommand, root, setUp } from "./setup.mjs";
 
 /** @typedef {{ name: string, folder: string, dependencies: string[], tarball: string }} Packed */
+/** @typedef {{ check: string, problem: string | undefined, fact?: string }} Result */
 
 /** Most bytes of all scripts of a package, compressed: growth beyond it is a decision, not an accident. */
 const limits = JSON.parse(readFileSync(join(root, "tools", "package-limits.json"), "utf8"));
@@ -31,6 +32,7 @@ export async function checkPackages({ names = [], write = (text) => void process
       const wanted = isWanted(entry);
       if (!wanted && !(shortName(entry) === "cpu" && needed.has(entry))) continue;
       const since = Date.now();
+      /** @type {Result[]} */
       const results = wanted ? await Promise.all([publint(entry), areTheTypesWrong(entry), size(entry)]) : [];
       const installed = await install(entry, packed, { work, addon });
       if (shortName(entry) === "cpu" && installed.problem === undefined) addon = join(installed.folder, "node_modules/@kvquant/cpu/build/Release/kvquant_cpu.node");
@@ -48,8 +50,6 @@ export async function checkPackages({ names = [], write = (text) => void process
   }
   return counts;
 }
-
-/** @typedef {{ check: string, problem: string | undefined, fact?: string }} Result */
 
 /** Packs all public packages, a package after those it needs. @param {string} work @returns {Promise<Packed[]>} */
 async function packAll(work) {
