@@ -44,10 +44,11 @@ async function measure(warm) {
     sequences.map(async (sequence, client) => {
       let first = 0;
       let count = 0;
-      for await (const _ of sequence.evaluate(warm ? questions[client] : [...shared, ...questions[client]], { temperature: 0, yieldEogToken: true })) {
-        if (count === 0) first = (performance.now() - started) / 1000;
-        if (++count === tokens) break;
+      const generation = sequence.evaluate(warm ? questions[client] : [...shared, ...questions[client]], { temperature: 0, yieldEogToken: true });
+      while (count < tokens && !(await generation.next()).done) {
+        if (count++ === 0) first = (performance.now() - started) / 1000;
       }
+      await generation.return();
       if (count !== tokens) throw new Error(`expected ${tokens} tokens for client ${client}, got ${count}`);
       return first;
     }),
