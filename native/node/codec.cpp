@@ -1,7 +1,7 @@
 #include "node/codec.h"
 
 #include "kvquant/codec.h"
-#include "node/arguments.h"
+#include "node/isa-argument.h"
 #include "node/promise-worker.h"
 
 namespace kvquant::node {

@@ -1,14 +1,13 @@
 /** Native codecs of the built-in quantizers: the bytes and numbers of `@kvquant/quant`, faster. */
 
 import { channelOfCode } from "@kvquant/quant";
-import { KvquantError, PAGE_TOKENS, check, checkFinite, checkInteger, checkLength } from "@kvquant/spec";
+import { KvquantError, PAGE_TOKENS, callNative, check, checkFinite, checkInteger, checkLength } from "@kvquant/spec";
 import type { BlockCodec, QuantizerArtifact, Side } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
 import type { AddonCodec } from "./addon.js";
 import { chooseIsa, isaNumber } from "./isa.js";
 import type { Isa } from "./isa.js";
-import { callNative } from "./native-error.js";
 
 /** A codec with the addon's handle, which native caches are made of. */
 export interface NativeCodec extends BlockCodec {

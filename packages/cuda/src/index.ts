@@ -1,0 +1,10 @@
+/** Compressed pages on a GPU: the CUDA driver opened at run time, device memory, streams and kernels. */
+
+export type { CudaDeviceInfo, CudaKernelResources, CudaMemoryUse } from "./addon.js";
+export { createCudaDevice } from "./cuda-device.js";
+export type { CudaDevice, CudaDeviceOptions } from "./cuda-device.js";
+export { cudaInfo } from "./cuda-info.js";
+export type { CudaInfo } from "./cuda-info.js";
+export type { CudaMemory } from "./cuda-memory.js";
+export type { CudaKernel, CudaModule } from "./cuda-module.js";
+export type { CudaLaunch, CudaStream } from "./cuda-stream.js";
