@@ -1,3 +1,4 @@
+#include "cuda-node/cache-objects.h"
 #include "cuda-node/objects.h"
 #include "node/arguments.h"
 #include "node/promise-worker.h"
@@ -23,6 +24,7 @@ Napi::Object to_object(Napi::Env env, const DeviceInfo &info) {
   object.Set("totalMemory", static_cast<double>(info.memory_bytes));
   object.Set("multiprocessors", info.multiprocessors);
   object.Set("l2Bytes", info.l2_bytes);
+  object.Set("sharedBytesPerMultiprocessor", info.shared_bytes_per_multiprocessor);
   object.Set("sharedBytesPerBlock", info.shared_bytes_per_block);
   object.Set("clockKilohertz", info.clock_khz);
   object.Set("memoryClockKilohertz", info.memory_clock_khz);
@@ -74,6 +76,9 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add("Module", all->module, ModuleObject::define(env));
   add("Kernel", all->kernel, KernelObject::define(env));
   add("Stream", all->stream, StreamObject::define(env));
+  add("Kernels", all->kernels, KernelsObject::define(env));
+  add("Tables", all->tables, TablesObject::define(env));
+  add("Layer", all->layer, LayerObject::define(env));
   return exports;
 }
 

@@ -16,8 +16,17 @@ DeviceInfo describe(const Driver &driver, DeviceNumber device, const std::string
     driver.call(driver.device_attribute, shape + ", attribute " + std::to_string(which), &value, which, device);
     return value;
   };
-  return {name.data(),           attribute(kComputeCapabilityMajor), attribute(kComputeCapabilityMinor), attribute(kMultiprocessors), attribute(kL2CacheBytes), attribute(kSharedBytesPerBlock),
-          attribute(kClockRate), attribute(kMemoryClockRate),        attribute(kMemoryBusWidth),         memory};
+  return {.name = name.data(),
+          .compute_major = attribute(kComputeCapabilityMajor),
+          .compute_minor = attribute(kComputeCapabilityMinor),
+          .multiprocessors = attribute(kMultiprocessors),
+          .l2_bytes = attribute(kL2CacheBytes),
+          .shared_bytes_per_multiprocessor = attribute(kSharedBytesPerMultiprocessor),
+          .shared_bytes_per_block = attribute(kSharedBytesPerBlock),
+          .clock_khz = attribute(kClockRate),
+          .memory_clock_khz = attribute(kMemoryClockRate),
+          .memory_bus_bits = attribute(kMemoryBusWidth),
+          .memory_bytes = memory};
 }
 
 DeviceNumber find(const Driver &driver, int ordinal) {

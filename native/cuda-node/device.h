@@ -13,7 +13,7 @@ namespace kvquant::cuda {
 
 struct DeviceInfo {
   std::string name;
-  int compute_major, compute_minor, multiprocessors, l2_bytes, shared_bytes_per_block, clock_khz, memory_clock_khz, memory_bus_bits;
+  int compute_major, compute_minor, multiprocessors, l2_bytes, shared_bytes_per_multiprocessor, shared_bytes_per_block, clock_khz, memory_clock_khz, memory_bus_bits;
   uint64_t memory_bytes;
 };
 

@@ -35,6 +35,7 @@ constexpr int kMemoryBusWidth = 37;   // bits
 constexpr int kL2CacheBytes = 38;
 constexpr int kComputeCapabilityMajor = 75;
 constexpr int kComputeCapabilityMinor = 76;
+constexpr int kSharedBytesPerMultiprocessor = 81;
 constexpr int kSharedBytesPerBlock = 97;  // with opt-in
 
 // Attributes of a function.

@@ -31,7 +31,11 @@ KernelObject::KernelObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Ke
 Napi::Value KernelObject::resources(const Napi::CallbackInfo &info) {
   KernelResources resources{};
   node::call(info.Env(), [&] { resources = kernel_->resources(); });
-  Napi::Object object = Napi::Object::New(info.Env());
+  return to_object(info.Env(), resources);
+}
+
+Napi::Object to_object(Napi::Env env, const KernelResources &resources) {
+  Napi::Object object = Napi::Object::New(env);
   object.Set("registers", resources.registers);
   object.Set("localBytes", resources.local_bytes);
   object.Set("sharedBytes", resources.shared_bytes);

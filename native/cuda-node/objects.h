@@ -18,9 +18,12 @@ Object &unwrap(const Napi::Value &value) {
 
 // Constructors of this environment's classes.
 struct Classes {
-  Napi::FunctionReference device, memory, stream, module, kernel;
+  Napi::FunctionReference device, memory, stream, module, kernel, kernels, tables, layer;
 };
 inline Classes &classes(Napi::Env env) { return *env.GetInstanceData<Classes>(); }
+
+// { registers, localBytes, sharedBytes }
+Napi::Object to_object(Napi::Env env, const KernelResources &resources);
 
 class DeviceObject : public Napi::ObjectWrap<DeviceObject> {
  public:

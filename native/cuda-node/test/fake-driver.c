@@ -175,6 +175,8 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device)
     case 75: *value = 9; break;
     case 76: *value = 0; break;
     case 16: *value = 4; break;
+    case 38: *value = 1 << 20; break;
+    case 81: *value = 228 << 10; break;
     case 97: *value = 227 << 10; break;
     default: *value = 1000; break;
   }

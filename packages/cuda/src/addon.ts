@@ -16,6 +16,7 @@ export interface CudaDeviceInfo {
   readonly totalMemory: number;
   readonly multiprocessors: number;
   readonly l2Bytes: number;
+  readonly sharedBytesPerMultiprocessor: number;
   /** Shared memory a block can have. */
   readonly sharedBytesPerBlock: number;
   readonly clockKilohertz: number;
