@@ -26,8 +26,8 @@ struct keys_shared {
   uint32_t queries; // [group][head_dim / 2][2] fp32, rotated to their position
   uint32_t warp;    // first warp's part
   // within a warp's part
-  uint32_t turned;  // [head_dim / 4][group] {a, b, a, b} of two pairs: the query as the products want it, then as much for the zero points
-  uint32_t zeros;   // [head_dim / 4][group] two pairs
+  uint32_t turned;  // [head_dim / 4][group] two pairs of the query as the products want it
+  uint32_t zeros;   // [head_dim / 4][group] the zero points of two pairs, in two fp16 terms
   uint32_t scores;  // [group][row_floats]; layers with outliers
   uint32_t tokens;  // [most_outliers] u8
   uint32_t warp_bytes;
@@ -42,7 +42,7 @@ constexpr keys_shared keys_shared_of(uint32_t bits, uint32_t head_dim, bool page
   s.warp = s.queries + group * head_dim * 4;
   s.turned = 0;
   s.zeros = group * head_dim * 4;
-  s.scores = s.zeros + group * head_dim * 2;
+  s.scores = s.zeros + group * head_dim * 4;
   s.tokens = s.scores + (page_scales ? 0 : group * row_floats * 4);
   s.warp_bytes = s.tokens + (page_scales ? 0 : most_outliers);
   s.bytes = s.warp + warps * s.warp_bytes;
