@@ -110,7 +110,7 @@ struct value_kernel {
     }
     total += page_total * fold;
     if (!Rotated) zero_sum += page_zero * fold;
-    return largest * (1.0f / 65535) * fold;
+    return largest * (1.0f / 65535 / 127) * fold; // levels are whole numbers, 127 times themselves
   }
 
   __device__ __forceinline__ void multiply(const page_data &page, const value_levels<Bits> &levels, const uint32_t (&high)[4], const uint32_t (&low)[4], float unit_weight) {
