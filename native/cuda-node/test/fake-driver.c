@@ -87,10 +87,11 @@ typedef struct Thing {
   int live;
   void *library;
   void *pointer;
+  char name[64];
 } Thing;
 enum { CONTEXT = 11, STREAM, EVENT, MODULE, FUNCTION };
 
-static Thing context = {CONTEXT, 0, NULL, NULL};
+static Thing context = {CONTEXT, 0, NULL, NULL, ""};
 static __thread int depth;
 
 static int is(const void *thing, int kind) { return thing != NULL && ((const Thing *)thing)->kind == kind && ((const Thing *)thing)->live; }
@@ -240,7 +241,7 @@ EXPORT CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes) {
   if ((long long)bytes > number_after("memory=", 1 << 30) - counters.bytes) return leave(OUT_OF_MEMORY);
   Range *range = malloc(sizeof *range);
   void *memory = aligned_alloc(512, (bytes + 511) / 512 * 512);
-  memset(memory, 0xff, bytes); /* NaN: what nobody wrote shows */
+  memset(memory, 0xff, bytes < 1 << 20 ? bytes : 1 << 20); /* NaN: what nobody wrote shows */
   *range = (Range){ranges, (uintptr_t)memory, bytes};
   ranges = range;
   counters.allocations++;
@@ -341,16 +342,15 @@ EXPORT CUresult cuEventElapsedTime(float *milliseconds, void *from, void *to) {
   return leave(SUCCESS);
 }
 
-/* An image is the text "kvquant fake image", for the kernel below, or "kvquant emulated kernels: PATH" for a library that exports functions of the type Emulated. */
-typedef CUresult (*Emulated)(const void *parameters, size_t bytes, const unsigned grid[3], const unsigned block[3], unsigned shared_bytes);
+/* An image is the text "kvquant fake image", for the kernel below, or "kvquant emulated kernels: PATH" for a library that exports kernels and emulated-kernels.cpp's kvq_emulated_launch. */
+typedef CUresult (*Launch)(const char *name, void *kernel, const void *parameters, size_t bytes, const unsigned grid[3], unsigned threads, unsigned shared_bytes);
 
 /* Adds `value` to each of `count` 32-bit integers. */
-static CUresult add_value(const void *parameters, size_t bytes, const unsigned grid[3], const unsigned block[3], unsigned shared_bytes) {
+static CUresult add_value(const void *parameters, size_t bytes, const unsigned grid[3], unsigned threads) {
   struct { CUdeviceptr address; uint32_t count, value; } p;
   if (bytes != sizeof p) return INVALID_VALUE;
   memcpy(&p, parameters, sizeof p);
-  (void)shared_bytes;
-  if (grid[0] * block[0] < p.count) return INVALID_VALUE;
+  if (grid[0] * threads < p.count) return INVALID_VALUE;
   if (range_of(p.address, p.count * sizeof(uint32_t)) == NULL) return ILLEGAL_ADDRESS;
   for (uint32_t index = 0; index < p.count; index++) ((uint32_t *)(uintptr_t)p.address)[index] += p.value;
   return SUCCESS;
@@ -387,12 +387,13 @@ EXPORT CUresult cuModuleUnload(void *module) {
 EXPORT CUresult cuModuleGetFunction(void **function, void *module, const char *name) {
   CURRENT(cuModuleGetFunction);
   if (!is(module, MODULE)) return misuse(INVALID_HANDLE);
-  void *pointer = NULL;
-  if (((Thing *)module)->library != NULL) pointer = dlsym(((Thing *)module)->library, name);
-  else if (strcmp(name, "add_value") == 0) pointer = (void *)(uintptr_t)add_value;
-  if (pointer == NULL) return leave(NOT_FOUND);
+  void *library = ((Thing *)module)->library;
+  void *pointer = library == NULL ? NULL : dlsym(library, name);
+  if (library == NULL ? strcmp(name, "add_value") != 0 : pointer == NULL) return leave(NOT_FOUND);
   Thing *thing = make(FUNCTION);
+  thing->library = library;
   thing->pointer = pointer;
+  snprintf(thing->name, sizeof thing->name, "%s", name);
   *function = thing;
   return leave(SUCCESS);
 }
@@ -416,6 +417,10 @@ EXPORT CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigne
   if (!is(function, FUNCTION) || !is(stream, STREAM) || parameters != NULL || extra == NULL) return misuse(INVALID_HANDLE);
   if (extra[0] != (void *)1 || extra[2] != (void *)2 || extra[4] != NULL || gx * gy * gz == 0 || bx * by * bz == 0 || bx * by * bz > 1024) return misuse(INVALID_VALUE);
   counters.launches++;
-  const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
-  return leave(((Emulated)((Thing *)function)->pointer)(extra[1], *(const size_t *)extra[3], grid, block, shared_bytes));
+  const Thing *kernel = function;
+  const unsigned grid[3] = {gx, gy, gz};
+  const size_t bytes = *(const size_t *)extra[3];
+  if (kernel->library == NULL) return leave(add_value(extra[1], bytes, grid, bx));
+  const Launch launch = (Launch)(uintptr_t)dlsym(kernel->library, "kvq_emulated_launch");
+  return leave(launch == NULL ? NOT_FOUND : launch(kernel->name, kernel->pointer, extra[1], bytes, grid, bx, shared_bytes));
 }

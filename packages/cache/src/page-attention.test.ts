@@ -5,7 +5,7 @@ import { createRope } from "@kvquant/rope";
 import { createKvCache } from "./kv-cache.js";
 import type { KvCache } from "./kv-cache.js";
 import { createMirror } from "./test-page-attention.js";
-import { feed, maximumDifference, randomSequence } from "./test-sequence.js";
+import { feed, maximumDifference, randomSequence } from "./testing/test-sequence.js";
 import { float32Codec } from "./testing/index.js";
 
 const shape = { layers: 1, queryHeads: 2, kvHeads: 1, headDim: 8 };

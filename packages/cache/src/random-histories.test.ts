@@ -7,7 +7,7 @@ import type { CacheShape } from "@kvquant/spec";
 
 import { createKvCache } from "./kv-cache.js";
 import { createMirror } from "./test-page-attention.js";
-import { feed, maximumDifference, randomSequence } from "./test-sequence.js";
+import { feed, maximumDifference, randomSequence } from "./testing/test-sequence.js";
 import { float32Codec, referenceCacheAttention } from "./testing/index.js";
 
 const shape: CacheShape = { layers: 1, queryHeads: 2, kvHeads: 1, headDim: 8 };

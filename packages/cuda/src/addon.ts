@@ -4,7 +4,9 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import type { KeyCodecOptions, ValueCodecOptions } from "@kvquant/cpu";
 import { KvquantError } from "@kvquant/spec";
+import type { CacheShape } from "@kvquant/spec";
 import nodeGypBuild from "node-gyp-build";
 
 /** A device as the driver describes it. */
@@ -82,6 +84,61 @@ export interface AddonStream {
   dispose(): void;
 }
 
+/** Loaded kernels with a stream and working memory. */
+export interface AddonKernels {
+  resources(name: string): CudaKernelResources;
+  workBytes(): number;
+}
+
+/** What the caches of one model and artifact share. */
+export interface AddonTables {
+  bytes(): number;
+}
+
+/** What a cache is made of; null for an fp16 layer. */
+export interface AddonTablesOptions extends Omit<CacheShape, "layers"> {
+  readonly sinkTokens: number;
+  readonly rotaryDim: number;
+  readonly attentionFactor: number;
+  readonly frequencies: Float64Array;
+  readonly layers: readonly ({ readonly key: KeyCodecOptions; readonly value: ValueCodecOptions } | null)[];
+}
+
+/** One attention of a layer; see `AttendCall` in native/cuda-node/layer-mirror.h. */
+export interface AddonAttend {
+  /** Columns of keys and values, and of queries. */
+  readonly columns: number;
+  readonly queryColumns: number;
+  /** Pages that follow those on the device. */
+  readonly pages: readonly { readonly key: Uint8Array; readonly value: Uint8Array; readonly encodedTokens: number }[];
+  /** Of all pages. */
+  readonly starts: Float64Array;
+  readonly tokens: Uint32Array;
+  readonly length: number;
+  /** Exact tokens that the device lacks. */
+  readonly rows: readonly { readonly position: number; readonly count: number; readonly keys: Float32Array; readonly values: Float32Array }[];
+  readonly queries: Float32Array;
+  /** Position of the first query. */
+  readonly first: number;
+  /** Pages that each query sees. */
+  readonly visible: Uint32Array;
+  readonly out: Float32Array;
+}
+
+/** One layer of one sequence on the device. */
+export interface AddonLayer {
+  /** Pages on the device. */
+  pages(): number;
+  keepPages(count: number): void;
+  forget(position: number): void;
+  /** First missing sink, and first missing position from `start` on, where exact tokens are to begin. */
+  missing(start: number): readonly [number, number];
+  attend(call: AddonAttend): Promise<void>;
+  downloadPage(index: number, key: Uint8Array, value: Uint8Array): Promise<void>;
+  bytes(): number;
+  dispose(): void;
+}
+
 /** What the addon exports. */
 export interface Addon {
   info(driver: string): { readonly driverVersion: number; readonly devices: readonly CudaDeviceInfo[] };
@@ -91,6 +148,10 @@ export interface Addon {
   readonly Module: new (device: AddonDevice, image: Uint8Array, label: string) => AddonModule;
   readonly Kernel: new (module: AddonModule, name: string) => AddonKernel;
   readonly Stream: new (device: AddonDevice) => AddonStream;
+  readonly Kernels: new (device: AddonDevice, images: Readonly<Record<string, Uint8Array>>) => AddonKernels;
+  readonly Tables: new (kernels: AddonKernels, options: AddonTablesOptions) => AddonTables;
+  /** With one argument: a fork of a layer. */
+  readonly Layer: new (from: AddonTables | AddonLayer, layer?: number) => AddonLayer;
 }
 
 const packageFolder = join(dirname(fileURLToPath(import.meta.url)), "..");

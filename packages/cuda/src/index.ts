@@ -8,3 +8,8 @@ export type { CudaInfo } from "./cuda-info.js";
 export type { CudaMemory } from "./cuda-memory.js";
 export type { CudaKernel, CudaModule } from "./cuda-module.js";
 export type { CudaLaunch, CudaStream } from "./cuda-stream.js";
+export { createCudaKernels, KERNEL_FAMILIES } from "./cuda-kernels.js";
+export type { CudaKernels, KernelFamily } from "./cuda-kernels.js";
+export { createCudaCache, cudaBackendId, openCudaPlan } from "./cuda-plan.js";
+export type { CudaCacheOptions, CudaLayerPlan, CudaPlan } from "./cuda-plan.js";
+export { CUDA_HEAD_DIMS, explainCuda, explainCudaCodec } from "./explain-cuda.js";
