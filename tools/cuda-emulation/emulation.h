@@ -152,6 +152,8 @@ inline T load_table(const T *from) { return *from; }
 template <class T>
 inline T load_written(const T *from) { return *from; }
 
+inline void prefetch(const void *) {}
+
 struct half_product {
   float *c;
   uint32_t a[4], b[2];

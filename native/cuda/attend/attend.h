@@ -96,7 +96,6 @@ inline void kvq_cuda_name_half(uint32_t head_dim, char (&name)[48]) { snprintf(n
 
 // Query heads that one block answers: a larger group goes through the grid's third dimension.
 constexpr uint32_t kvq_cuda_queries = 8;
-constexpr uint32_t kvq_cuda_attention_warps = 8;
 
 struct kvq_cuda_attention_scratch {
   size_t score_bytes, partial_bytes, arrival_bytes;

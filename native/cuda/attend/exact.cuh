@@ -17,13 +17,14 @@ __device__ __forceinline__ void attend_exact(const kvq_cuda_attention &a, const 
   });
   __syncthreads();
 
-  // Scores: four threads a token, each takes every fourth 8 channels.
-  const uint32_t token = thread / 4;
+  // Scores: some threads a token, each takes every so many-th 8 channels.
+  constexpr uint32_t sharing = threads / page_tokens;
+  const uint32_t token = thread / sharing;
   float score[queries] = {};
   if (token < tokens) {
     const uint4 *row = reinterpret_cast<const uint4 *>(keys + token * HeadDim);
 #pragma unroll
-    for (uint32_t i = thread % 4; i < HeadDim / 8; i += 4) {
+    for (uint32_t i = thread % sharing; i < HeadDim / 8; i += sharing) {
       const uint4 k = load_stream(row + i);
       const float x[8] = {low_half(k.x), high_half(k.x), low_half(k.y), high_half(k.y), low_half(k.z), high_half(k.z), low_half(k.w), high_half(k.w)};
 #pragma unroll
@@ -37,9 +38,9 @@ __device__ __forceinline__ void attend_exact(const kvq_cuda_attention &a, const 
 #pragma unroll
   for (uint32_t g = 0; g < queries; g++) {
     if (g >= group) break;
-    score[g] += __shfl_xor_sync(~0u, score[g], 1);
-    score[g] += __shfl_xor_sync(~0u, score[g], 2);
-    if (thread % 4 == 0) scores[g * row_floats + token] = token < tokens ? score[g] : no_score;
+#pragma unroll
+    for (uint32_t distance = 1; distance < sharing; distance *= 2) score[g] += __shfl_xor_sync(~0u, score[g], distance);
+    if (thread % sharing == 0) scores[g * row_floats + token] = token < tokens ? score[g] : no_score;
   }
   __syncthreads();
 

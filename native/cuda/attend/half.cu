@@ -21,7 +21,7 @@ struct half_kernel {
   __device__ __forceinline__ void fetch(uint8_t *to, const kvq_cuda_exact &chunk, uint32_t tile, uint32_t which) const {
     const uint16_t *from = chunk.address + ((size_t{place.head} * 3 + which) * chunk.capacity + tile % 2 * half_tile_tokens) * HeadDim;
     const uint32_t tokens = valid(chunk, tile);
-#pragma unroll
+#pragma unroll 4
     for (uint32_t i = 0; i < chunks; i++) {
       const uint32_t c = lane + 32 * i;
       start_copy(place_in(to, c / chunks, c % chunks), from + 8 * c, c / chunks < tokens);

@@ -50,11 +50,11 @@ __device__ __forceinline__ uint32_t pair_levels(const uint8_t *table, const uint
 
 // All threads of a block fill the table. levels: 127 * level.
 template <uint32_t Bits>
-__device__ __forceinline__ void fill_level_table(uint32_t *table, const int8_t *levels, uint32_t thread, uint32_t count) {
+__device__ __forceinline__ void fill_level_table(uint4 *table, const int8_t *levels, uint32_t thread, uint32_t count) {
   constexpr uint32_t mask = (1u << Bits) - 1;
-  for (uint32_t i = thread; i < level_table_entries(Bits) * 32; i += count) {
-    const uint32_t entry = i / 32;
-    table[i] = pack_halves(static_cast<float>(levels[entry & mask]), Bits == 5 ? 0.0f : static_cast<float>(levels[entry >> Bits & mask]));
+  for (uint32_t i = thread; i < level_table_entries(Bits) * 8; i += count) {
+    const uint32_t entry = i / 8, pair = pack_halves(static_cast<float>(levels[entry & mask]), Bits == 5 ? 0.0f : static_cast<float>(levels[entry >> Bits & mask]));
+    table[i] = make_uint4(pair, pair, pair, pair);
   }
 }
 

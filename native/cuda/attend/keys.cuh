@@ -189,7 +189,7 @@ struct key_kernel {
       data.template load<PageScales>(load_page(table + index).key, head, lane);
       if (index + step < end) next = load_page(table + index + step).key;
     }
-    fill_level_table<Bits>(reinterpret_cast<uint32_t *>(memory + at.levels), a.key_levels, threadIdx.x, threads);
+    fill_level_table<Bits>(reinterpret_cast<uint4 *>(memory + at.levels), a.key_levels, threadIdx.x, threads);
     for (uint32_t i = threadIdx.x; i < HeadDim * 8; i += threads) reinterpret_cast<uint4 *>(memory + at.angles)[i] = load_table(reinterpret_cast<const uint4 *>(a.offset_angles) + i);
     float2 *rotated = reinterpret_cast<float2 *>(memory + at.queries);
     rotate_queries<HeadDim>(a, place, a.scale, [&](uint32_t g, uint32_t pair, float x, float y) { rotated[g * (HeadDim / 2) + pair] = make_float2(x, y); });
@@ -228,7 +228,7 @@ __device__ __forceinline__ void run_keys(const kvq_cuda_attention &a, uint8_t *m
 }  // namespace kvq_cuda
 
 #define KVQ_KEYS(family, page_scales, bits, head_dim) \
-  KVQ_KERNEL(kvq_cuda::threads, head_dim == 256 ? 1 : 2) kvq_keys_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
+  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim)) kvq_keys_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
     KVQ_DYNAMIC_SHARED(memory); \
     kvq_cuda::run_keys<bits, head_dim, page_scales>(a, memory); \
   }

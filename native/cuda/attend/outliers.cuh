@@ -23,6 +23,7 @@ __device__ __forceinline__ outlier_section open_section(const uint8_t *section, 
   }
   const uint32_t entries = __shfl_sync(~0u, end, 31);
   uint8_t *to = tokens + end - even - odd;
+#pragma unroll 1
   for (uint32_t i = 0; i < even + odd; i++) to[i] = static_cast<uint8_t>(2 * lane + (i >= even));
   __syncwarp();
   const uint8_t *deltas = section + 32;

@@ -24,7 +24,7 @@ inline uint32_t splits_of(uint64_t items, uint64_t rows, uint64_t slots, uint32_
 }
 
 // Blocks that fit a multiprocessor by shared memory (1 KB of each is the system's), at most `most`.
-inline uint32_t resident_blocks(const kvq_cuda_device &device, uint32_t shared, uint32_t most) { return std::clamp(device.shared_bytes / (shared + 1024), 1u, most); }
+inline uint32_t blocks_of(const kvq_cuda_device &device, uint32_t shared, uint32_t most) { return std::clamp(device.shared_bytes / (shared + 1024), 1u, most); }
 
 inline kvq_cuda_launch launch_of(uint32_t x, const kvq_cuda_attention &attention, uint32_t block_warps, uint32_t shared) {
   kvq_cuda_launch launch = {};
@@ -55,9 +55,9 @@ inline kvq_cuda_attention_plan kvq_cuda_plan_attention(const kvq_cuda_device &de
   plan.score_pages = ceiling(attention.most_pages, windows);
   plan.scratch.score_bytes = plan.score_pages * page_scores;
   const uint32_t keys_shared = kvq_cuda_keys_shared_bytes(recipe, attention.group), values_shared = kvq_cuda_values_shared_bytes(recipe, attention.group);
-  const uint32_t most_blocks = attention.head_dim == 256 ? 1 : 2;
-  const uint32_t key_splits = splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * resident_blocks(device, keys_shared, most_blocks), warps);
-  const uint32_t value_splits = plan.score_pages == 0 ? 0 : splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * resident_blocks(device, values_shared, most_blocks), warps);
+  const uint32_t most_blocks = kvq_cuda::resident_blocks(attention.head_dim);
+  const uint32_t key_splits = splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * blocks_of(device, keys_shared, most_blocks), warps);
+  const uint32_t value_splits = plan.score_pages == 0 ? 0 : splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * blocks_of(device, values_shared, most_blocks), warps);
   plan.slots = attention.exact_slots + windows * value_splits;
   size_partials(plan, attention);
   for (uint32_t index = 0; index < windows; index++) {
@@ -88,7 +88,7 @@ inline kvq_cuda_attention_plan kvq_cuda_plan_half(const kvq_cuda_device &device,
   kvq_cuda_attention_plan plan = {};
   const uint64_t rows = uint64_t{attention.sequences} * attention.kv_heads * ceiling(attention.group, kvq_cuda_queries);
   const uint32_t shared = half_shared_bytes(head_dim), block_warps = half_warps(head_dim);
-  plan.slots = splits_of(2 * uint64_t{attention.exact_slots}, rows, uint64_t{device.multiprocessors} * resident_blocks(device, shared, 2), block_warps);
+  plan.slots = splits_of(2 * uint64_t{attention.exact_slots}, rows, uint64_t{device.multiprocessors} * blocks_of(device, shared, 2), block_warps);
   size_partials(plan, attention);
   kvq_cuda_attention p = attention;
   p.page_splits = p.slots = plan.slots;

@@ -6,8 +6,10 @@
 namespace kvq_cuda {
 
 constexpr uint32_t page_tokens = 64;
-constexpr uint32_t warps = 8;
+// Four warps a block, three blocks a multiprocessor: 168 registers a thread, which the kernels need to fetch a page ahead.
+constexpr uint32_t warps = 4;
 constexpr uint32_t threads = 32 * warps;
+constexpr uint32_t resident_blocks(uint32_t head_dim) { return head_dim == 256 ? 2 : 3; }
 // Query heads of a block: the columns of a tensor-core product.
 constexpr uint32_t queries = 8;
 // Entries of a head's outlier section, at most.

@@ -43,7 +43,7 @@ struct value_levels {
   }
   // Four bytes below 32 -> their levels; 5 bits.
   __device__ __forceinline__ uint32_t of_bytes(uint32_t codes) const {
-    const uint32_t close = codes | codes >> 4, low = pick_bytes(close, 0, 0x4420); // four nibbles: codes mod 16
+    const uint32_t spread = codes & 0x0f0f0f0fu, low = pick_bytes(spread | spread >> 4, 0, 0x4420); // four nibbles: codes mod 16
     const uint32_t within = low & 0x7777u, upper = ((low >> 1) & 0x4444u) | 0x3210u;
     const uint32_t below = pick_bytes(pick_bytes(table[0], table[1], within), pick_bytes(table[2], table[3], within), upper);
     const uint32_t above = pick_bytes(pick_bytes(table[4], table[5], within), pick_bytes(table[6], table[7], within), upper);

@@ -18,8 +18,8 @@ struct value_page {
   using unit = value_unit<Bits>;
   static constexpr uint32_t units = HeadDim / 4 / unit::vectors; // of a lane's four quads
   uint2 codes[units][unit::rows];
-  uint4 scales[2], zeros[2]; // of the lane's 16 tokens
 
+  // Codes of the lane's four quads; the numbers of the page's tokens only come nearer.
   __device__ __forceinline__ void load(const uint8_t *block, uint32_t kv_heads, uint32_t head, uint32_t lane) {
     constexpr uint32_t head_bytes = codes_bytes(Bits, HeadDim);
     const uint8_t *own = block + size_t{head} * head_bytes + lane % 4 * (head_bytes / 4) + lane / 4 * 8;
@@ -27,9 +27,7 @@ struct value_page {
     for (uint32_t u = 0; u < units; u++)
 #pragma unroll
       for (uint32_t row = 0; row < unit::rows; row++) codes[u][row] = load_stream(reinterpret_cast<const uint2 *>(own + (u * unit::rows + row) * 64));
-    const uint4 *numbers = reinterpret_cast<const uint4 *>(block + size_t{kv_heads} * head_bytes) + lane % 4 * 2;
-    scales[0] = load_table(numbers), scales[1] = load_table(numbers + 1);
-    if (!Rotated) zeros[0] = load_table(numbers + 8), zeros[1] = load_table(numbers + 9);
+    if (lane < (Rotated ? 1 : 2)) prefetch(block + size_t{kv_heads} * head_bytes + lane * 128);
   }
 };
 
@@ -38,6 +36,7 @@ struct value_kernel {
   using page_data = value_page<Bits, HeadDim, Rotated>;
   using unit = value_unit<Bits>;
   static constexpr uint32_t groups = HeadDim / 16; // of 16 channels
+  static constexpr bool ahead = HeadDim < 256;     // registers hold the next page's codes
 
   const kvq_cuda_attention &a;
   const block_place &place;
@@ -71,7 +70,11 @@ struct value_kernel {
   }
 
   // Weights of the lane's query and 16 tokens, as bytes for the products: word n holds tokens 4 n .. 4 n + 3. Returns the unit of the products.
-  __device__ __forceinline__ float weigh(const page_data &page, const float4 *scores, uint32_t (&high)[4], uint32_t (&low)[4]) {
+  __device__ __forceinline__ float weigh(const uint8_t *block, const float4 *scores, uint32_t (&high)[4], uint32_t (&low)[4]) {
+    const uint4 *numbers = reinterpret_cast<const uint4 *>(block + size_t{a.kv_heads} * codes_bytes(Bits, HeadDim)) + lane % 4 * 2;
+    const uint4 scales[2] = {load_table(numbers), load_table(numbers + 1)};
+    uint4 zeros[2] = {};
+    if (!Rotated) zeros[0] = load_table(numbers + 8), zeros[1] = load_table(numbers + 9);
     float score[16], page_most = no_score;
 #pragma unroll
     for (uint32_t i = 0; i < 4; i++) {
@@ -81,7 +84,7 @@ struct value_kernel {
     }
     float largest = 0;
 #pragma unroll
-    for (uint32_t i = 0; i < 16; i++) largest = fmaxf(largest, fabsf(number(page.scales, i)));
+    for (uint32_t i = 0; i < 16; i++) largest = fmaxf(largest, fabsf(number(scales, i)));
 #pragma unroll
     for (uint32_t distance = 1; distance < 4; distance *= 2) {
       page_most = fmaxf(page_most, __shfl_xor_sync(~0u, page_most, distance));
@@ -100,8 +103,8 @@ struct value_kernel {
         const uint32_t i = 4 * n + b;
         weight[b] = power_of_two(score[i] - page_most);
         page_total += weight[b];
-        if (!Rotated) page_zero += weight[b] * number(page.zeros, i);
-        whole[b] = __float_as_uint(weight[b] * (number(page.scales, i) * to_whole) + 8388608.0f); // 2^23: the whole number stands in the low bits
+        if (!Rotated) page_zero += weight[b] * number(zeros, i);
+        whole[b] = __float_as_uint(weight[b] * (number(scales, i) * to_whole) + 8388608.0f); // 2^23: the whole number stands in the low bits
       }
       const uint32_t x = pick_bytes(whole[0], whole[1], 0x5410), y = pick_bytes(whole[2], whole[3], 0x5410);
       low[n] = pick_bytes(x, y, 0x6420), high[n] = pick_bytes(x, y, 0x7531);
@@ -172,7 +175,7 @@ struct value_kernel {
     uint32_t index = a.window_first + split * warps + warp;
     page_data data;
     const uint8_t *next = nullptr;
-    if (index < end) {
+    if (ahead && index < end) {
       data.load(load_page(table + index).value, a.kv_heads, place.head, lane);
       if (index + step < end) next = load_page(table + index + step).value;
     }
@@ -182,10 +185,11 @@ struct value_kernel {
     const uint32_t query = min(lane / 4, place.group - 1);
     for (; index < end; index += step) {
       uint32_t high[4], low[4];
-      const float unit_weight = weigh(data, reinterpret_cast<const float4 *>(scores_of(a, place, index) + query * page_tokens + lane % 4 * 16), high, low);
+      const float unit_weight = weigh(load_page(table + index).value, reinterpret_cast<const float4 *>(scores_of(a, place, index) + query * page_tokens + lane % 4 * 16), high, low);
+      if (!ahead) data.load(load_page(table + index).value, a.kv_heads, place.head, lane);
       multiply(data, levels, high, low, unit_weight);
-      if (index + step < end) data.load(next, a.kv_heads, place.head, lane);
-      if (index + 2 * step < end) next = load_page(table + index + 2 * step).value;
+      if (ahead && index + step < end) data.load(next, a.kv_heads, place.head, lane);
+      if (ahead && index + 2 * step < end) next = load_page(table + index + 2 * step).value;
       if (!Rotated && a.value_outliers) {
         __syncwarp();
         add_outliers(load_page(table + index));
@@ -239,7 +243,7 @@ __device__ __forceinline__ void run_values(const kvq_cuda_attention &a, uint8_t 
 }  // namespace kvq_cuda
 
 #define KVQ_VALUES(family, rotated, bits, head_dim) \
-  KVQ_KERNEL(kvq_cuda::threads, head_dim == 256 ? 1 : 2) kvq_values_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
+  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim)) kvq_values_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
     KVQ_DYNAMIC_SHARED(memory); \
     kvq_cuda::run_values<bits, head_dim, rotated>(a, memory); \
   }

@@ -52,6 +52,8 @@ __device__ __forceinline__ uint2 load_stream(const uint2 *from) {
 }
 template <class T>
 __device__ __forceinline__ T load_table(const T *from) { return __ldg(from); }
+// Starts to bring a line into the second-level cache.
+__device__ __forceinline__ void prefetch(const void *from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
 // What another kernel or block has written: past the first-level cache.
 template <class T>
 __device__ __forceinline__ T load_written(const T *from) { return __ldcg(from); }
