@@ -103,7 +103,9 @@ class fitted_layer {
 
 class attention_problem {
  public:
-  attention_problem(const problem_shape &s, kernel_memory &memory, bool with_answer = true) : shape(s), random_(s.seed), layer(s, random_), memory_(memory) {
+  // like: a problem of the same shape whose contents this one repeats in other memory.
+  attention_problem(const problem_shape &s, kernel_memory &memory, bool with_answer = true, const attention_problem *like = nullptr) : shape(s), random_(s.seed), layer(s, random_), memory_(memory) {
+    if (like != nullptr) pages_ = like->pages_, chunk_ = like->chunk_;
     const uint32_t head_dim = s.recipe.head_dim;
     std::vector<double> frequency;
     for (uint32_t p = 0; p < s.rotary_dim / 2; p++) frequency.push_back(std::pow(10000.0, -2.0 * p / s.rotary_dim));
@@ -216,13 +218,14 @@ class attention_problem {
     std::vector<bool> partial;
     for (const sequence_shape &sequence : shape.sequences)
       for (uint32_t p = 0; p < sequence.pages; p++) partial.push_back(p + 1 == sequence.pages && sequence.last_tokens < 64);
-    for (; index < distinct; index++) pages_.push_back(encode(shape.distinct_pages == 0 && partial[index] ? 40 : 64));
+    if (pages_ == nullptr) pages_ = std::make_shared<std::vector<host_page>>();
+    for (index = pages_->size(); index < distinct; index++) pages_->push_back(encode(shape.distinct_pages == 0 && partial[index] ? 40 : 64));
     std::vector<size_t> order(count);
     for (size_t i = 0; i < count; i++) order[i] = i;
     if (shape.scattered) for (size_t i = count; i > 1; i--) std::swap(order[i - 1], order[random_.next() % i]);
     places_.resize(count);
     for (const size_t i : order) {
-      const host_page &page = pages_[i % distinct];
+      const host_page &page = (*pages_)[i % distinct];
       places_[i] = {place_block(page.key), place_block(page.value), layer.key.outliers || layer.value.outlier_count ? memory_.place(page.outliers) : nullptr, 0, page.tokens};
       page_bytes_ += page.key.size() + page.value.size();
     }
@@ -231,6 +234,9 @@ class attention_problem {
   // Adds a sequence's exact chunk; keys come rotated.
   kvq_cuda_exact make_chunk(uint32_t tokens, uint32_t capacity, uint32_t position, std::vector<double> *keys, std::vector<double> *values) {
     const uint32_t head_dim = shape.recipe.head_dim;
+    const bool repeats = shape.distinct_pages > 0 && tokens == capacity && tokens == 64 && keys == nullptr;
+    page_bytes_ += tokens * columns() * 4;
+    if (repeats && chunk_ != nullptr) return {memory_.place(*chunk_), tokens, capacity};
     std::vector<uint16_t> chunk(size_t{3} * capacity * columns(), 0x7e00); // not a number where no token is
     std::vector<float> angles(head_dim);
     for (uint32_t t = 0; t < tokens; t++) {
@@ -252,7 +258,7 @@ class attention_problem {
         }
       }
     }
-    page_bytes_ += tokens * columns() * 4;
+    if (repeats) chunk_ = std::make_shared<std::vector<uint16_t>>(chunk);
     return {memory_.place(chunk), tokens, capacity};
   }
 
@@ -316,7 +322,7 @@ class attention_problem {
       for (size_t t = 0; t < exact_tokens; t++)
         for (uint32_t c = 0; c < d; c++) keys.push_back(exact_keys[t * wide + h * d + c]), values.push_back(exact_values[t * wide + h * d + c]);
       for (uint32_t p = 0; p < s.pages; p++) {
-        const host_page &page = pages_[(first_page + p) % pages_.size()];
+        const host_page &page = (*pages_)[(first_page + p) % pages_->size()];
         for (uint32_t t = 0; t < (p + 1 == s.pages ? s.last_tokens : 64); t++) {
           for (uint32_t c = 0; c < d; c++) keys.push_back(page.keys[t * wide + h * d + c]), values.push_back(page.values[t * wide + h * d + c]);
           turn(keys.data() + keys.size() - d, s.sinks + 64.0 * p + t, shape.attention_factor);
@@ -367,7 +373,8 @@ class attention_problem {
   kernel_memory &memory_;
   std::unique_ptr<kvq_rope, rope_deleter> rope_;
   std::vector<uint8_t> scratch_;
-  std::vector<host_page> pages_;
+  std::shared_ptr<std::vector<host_page>> pages_;
+  std::shared_ptr<std::vector<uint16_t>> chunk_; // a full one, where contents repeat
   std::vector<kvq_cuda_page> places_;
   size_t page_bytes_ = 0;
 };
