@@ -13,11 +13,35 @@ interface Mirrored {
   readonly value: EncodedBlock;
 }
 
-/** Wraps a layer of the addon, which holds the pages `mirrored` so far. */
-export function createCudaLayer(shape: CacheShape, handle: AddonLayer, mirrored: readonly Mirrored[] = []): LayerAttention {
+/** Blocks of a page as they lie on the device. */
+export interface DevicePage {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+/** A layer on the device. */
+export interface CudaLayer extends LayerAttention {
+  /** Bytes it takes there; pages shared with forks count in each. @throws DISPOSED */
+  deviceBytes(): number;
+  /** Copies its closed pages back. @throws DISPOSED */
+  downloadPages(): Promise<DevicePage[]>;
+}
+
+/** Wraps a layer of the addon, which holds the pages `mirrored` so far; `onFork` is told of its forks. */
+export function createCudaLayer(shape: CacheShape, handle: AddonLayer, onFork: (fork: CudaLayer) => void, mirrored: readonly Mirrored[] = []): CudaLayer {
   const columns = shape.kvHeads * shape.headDim;
   let pages = [...mirrored];
   return {
+    deviceBytes: () => callNative(() => handle.bytes()),
+    async downloadPages() {
+      const downloaded: DevicePage[] = [];
+      for (const [index, { key, value }] of pages.entries()) {
+        const page = { key: new Uint8Array(key.bytes.length), value: new Uint8Array(value.bytes.length) };
+        await awaitNative(async () => handle.downloadPage(index, page.key, page.value));
+        downloaded.push(page);
+      }
+      return downloaded;
+    },
     async attend(call) {
       const same = countSame(pages, call.pages);
       callNative(() => handle.keepPages(same));
@@ -45,7 +69,11 @@ export function createCudaLayer(shape: CacheShape, handle: AddonLayer, mirrored:
       }
     },
     forget: (position) => callNative(() => handle.forget(position)),
-    fork: () => createCudaLayer(shape, callNative(() => new (loadAddon().Layer)(handle)), pages),
+    fork() {
+      const fork = createCudaLayer(shape, callNative(() => new (loadAddon().Layer)(handle)), onFork, pages);
+      onFork(fork);
+      return fork;
+    },
     release: () => handle.dispose(),
   };
 }

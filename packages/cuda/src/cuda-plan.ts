@@ -9,9 +9,9 @@ import { KvquantError, PAGE_TOKENS, callNative, check, checkCacheShape, checkInt
 import type { CacheShape, QuantizerArtifact } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
-import type { AddonTables } from "./addon.js";
-import { createCudaLayer } from "./cuda-layer.js";
 import type { CudaKernels } from "./cuda-kernels.js";
+import { createCudaLayer } from "./cuda-layer.js";
+import type { CudaLayer, DevicePage } from "./cuda-layer.js";
 import { explainCudaCodec } from "./explain-cuda.js";
 
 /** How a layer is compressed: codecs that encode on the host, and the fitted quantizers they are of. */
@@ -32,12 +32,21 @@ export interface CudaCacheOptions {
   readonly kernels: CudaKernels;
 }
 
+/** A cache with its closed pages on the host and on the device. Device memory that runs out leaves it intact on the host: the call that needed more throws OUT_OF_CAPACITY, and can be repeated. */
+export interface CudaKvCache extends KvCache {
+  /** Bytes it takes on the device, its tables and working memory not counted; pages shared with forks count in each. @throws DISPOSED */
+  deviceBytes(): number;
+  /** Copies back the pages of a layer that lie on the device: those closed by the last attention. @throws INVALID_ARGUMENT, DISPOSED */
+  downloadPages(layer: number): Promise<DevicePage[]>;
+  fork(): CudaKvCache;
+}
+
 /** Tables on the device, and caches that use them. */
 export interface CudaPlan {
   /** Bytes of the tables on the device. */
   deviceBytes(): number;
-  /** An empty cache. Its closed pages are kept on the host and on the device. */
-  createCache(): KvCache;
+  /** An empty cache. */
+  createCache(): CudaKvCache;
 }
 
 /**
@@ -67,26 +76,49 @@ export function openCudaPlan(options: CudaCacheOptions): CudaPlan {
         layers: layers.map((plan, index) => (plan === "fp16" ? null : codecOptions(plan, index))),
       }),
   );
-  const attention = createCudaAttention({ shape, kernels, tables });
   const sharedRope = createRope(rope);
   return {
     deviceBytes: () => tables.bytes(),
-    createCache: () => createKvCache({ shape, rope: sharedRope, layers, sinkTokens, tailTokens, attention }),
+    createCache() {
+      // Layers are opened, and forked, in the order of their numbers.
+      let opened: CudaLayer[] = [];
+      const add = (layer: CudaLayer): CudaLayer => (opened.push(layer), layer);
+      const attention: PageAttention = {
+        specVersion: 1,
+        id: cudaBackendId(kernels),
+        openLayer: (layer) => add(createCudaLayer(shape, callNative(() => new (loadAddon().Layer)(tables, layer)), add)),
+      };
+      const takeOpened = (): CudaLayer[] => {
+        const layersOfCache = opened;
+        opened = [];
+        return layersOfCache;
+      };
+      return onDevice(createKvCache({ shape, rope: sharedRope, layers, sinkTokens, tailTokens, attention }), takeOpened);
+    },
   };
 }
 
+/** Adds what only a cache on a device has. */
+function onDevice(cache: KvCache, takeOpened: () => CudaLayer[]): CudaKvCache {
+  const layers = takeOpened();
+  return Object.assign(Object.create(cache) as KvCache, {
+    deviceBytes: () => layers.reduce((sum, layer) => sum + layer.deviceBytes(), 0),
+    async downloadPages(layer: number) {
+      checkInteger("layer", layer, { minimum: 0, maximum: layers.length - 1 });
+      return layers[layer]!.downloadPages();
+    },
+    fork: () => onDevice(cache.fork(), takeOpened),
+  });
+}
+
 /** An empty cache with tables of its own; see {@link openCudaPlan}, which shares them. */
-export function createCudaCache(options: CudaCacheOptions): KvCache {
+export function createCudaCache(options: CudaCacheOptions): CudaKvCache {
   return openCudaPlan(options).createCache();
 }
 
 /** The backend's name in `KvCache.backends()`, such as `cuda-sm90`. */
 export function cudaBackendId({ device }: CudaKernels): string {
   return `cuda-sm${device.info.computeCapability.replace(".", "")}`;
-}
-
-function createCudaAttention({ shape, kernels, tables }: { readonly shape: CacheShape; readonly kernels: CudaKernels; readonly tables: AddonTables }): PageAttention {
-  return { specVersion: 1, id: cudaBackendId(kernels), openLayer: (layer) => createCudaLayer(shape, callNative(() => new (loadAddon().Layer)(tables, layer))) };
 }
 
 function codecOptions(plan: CudaLayerPlan, index: number): { key: ReturnType<typeof keyCodecOptions>; value: ReturnType<typeof valueCodecOptions> } {
