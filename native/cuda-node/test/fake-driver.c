@@ -167,7 +167,7 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device)
     const long long all[] = {counters.allocations, counters.bytes, counters.streams, counters.modules, counters.events, counters.contexts, depth, counters.calls, counters.misuses, counters.launches};
     const int which = attribute - 900000;
     const int known = which < (int)(sizeof all / sizeof *all);
-    if (known) *value = (int)all[which];
+    if (known) *value = all[which] > INT32_MAX ? INT32_MAX : (int)all[which];
     return leave(known ? SUCCESS : INVALID_VALUE);
   }
   ENTER(cuDeviceGetAttribute);
