@@ -154,8 +154,12 @@ struct key_kernel {
   }
 
   // Adds delta * (query at the token's angle)[channel] to the scores of a page in shared memory.
-  __device__ __forceinline__ void add_outliers(const kvq_cuda_page &page, float *scores) const {
-    const outlier_section section = open_section(page.key + load_table(page.outliers + head), lane, own(at.tokens));
+  __device__ __forceinline__ const uint8_t *section_of(const kvq_cuda_page *from) const {
+    const kvq_cuda_page page = load_page(from);
+    return page.key + load_table(page.outliers + head);
+  }
+  __device__ __forceinline__ void add_outliers(const uint8_t *from, uint32_t angle_row, float *scores) const {
+    const outlier_section section = open_section(from, lane, own(at.tokens));
     const uint8_t *token_of = own(at.tokens);
     const uint32_t *offset_angles = reinterpret_cast<const uint32_t *>(memory + at.angles);
     const float *queries = reinterpret_cast<const float *>(memory + at.queries);
@@ -165,16 +169,18 @@ struct key_kernel {
       const uint32_t token = token_of[entry], code = load_table(section.indices + entry), pair = code / 2;
       const float delta = present ? float_of_half(load_table(section.deltas + entry)) : 0.0f;
       const uint32_t page_lane = token < 32 ? 31 - token : token, offset = offset_angles[offset_angle_index(pair, page_lane)];
-      const float2 base = load_table(reinterpret_cast<const float2 *>(a.page_angles + size_t{page.angle_row} * HeadDim) + pair);
+      const float2 base = load_table(reinterpret_cast<const float2 *>(a.page_angles + size_t{angle_row} * HeadDim) + pair);
       const float cosine = base.x * low_half(offset) - base.y * high_half(offset), sine = base.y * low_half(offset) + base.x * high_half(offset);
       const float cx = (code & 1 ? -sine : cosine) * delta, cy = (code & 1 ? cosine : sine) * delta;
-      take_turns(present, token, lane, [&] {
+      const uint32_t others = __match_any_sync(~0u, token);
+      const bool last = (others >> lane) == 1; // of the token's entries here: adds the sum of all
 #pragma unroll 1
-        for (uint32_t g = 0; g < group; g++) {
-          const float2 q = reinterpret_cast<const float2 *>(queries)[g * (HeadDim / 2) + pair];
-          scores[g * row_floats + token] += q.x * cx + q.y * cy;
-        }
-      });
+      for (uint32_t g = 0; g < group; g++) {
+        const float2 q = reinterpret_cast<const float2 *>(queries)[g * (HeadDim / 2) + pair];
+        const float sum = sum_of_run(q.x * cx + q.y * cy, others, lane);
+        if (last) scores[g * row_floats + token] += sum;
+      }
+      __syncwarp();
     }
   }
 
@@ -183,33 +189,45 @@ struct key_kernel {
     const uint32_t step = gridDim.x * warps, end = min(pages, a.window_first + a.window_pages);
     const kvq_cuda_page *table = a.pages + first_page;
     uint32_t index = a.window_first + blockIdx.x * warps + threadIdx.x / 32;
+    const bool sparse = !PageScales && a.key_outliers;
     page_data data;
-    const uint8_t *next = nullptr;
-    if (index < end) {
-      data.template load<PageScales>(load_page(table + index).key, head, lane);
-      if (index + step < end) next = load_page(table + index + step).key;
-    }
+    const uint8_t *next = nullptr, *section = nullptr, *next_section = nullptr;
     fill_level_table<Bits>(reinterpret_cast<uint4 *>(memory + at.levels), a.key_levels, threadIdx.x, threads);
     for (uint32_t i = threadIdx.x; i < HeadDim * 8; i += threads) reinterpret_cast<uint4 *>(memory + at.angles)[i] = load_table(reinterpret_cast<const uint4 *>(a.offset_angles) + i);
     float2 *rotated = reinterpret_cast<float2 *>(memory + at.queries);
+    if (index < end) {
+      const kvq_cuda_page page = load_page(table + index);
+      data.template load<PageScales>(page.key, head, lane);
+      prefetch(a.page_angles + size_t{page.angle_row} * HeadDim + lane * (HeadDim / 32));
+      if (sparse) section = section_of(table + index);
+      if (index + step < end) next = load_page(table + index + step).key;
+    }
     rotate_queries<HeadDim>(a, place, a.scale, [&](uint32_t g, uint32_t pair, float x, float y) { rotated[g * (HeadDim / 2) + pair] = make_float2(x, y); });
     __syncthreads();
     start_next_kernel();
     for (; index < end; index += step) {
+      if (sparse) {
+        if (lane < 4) prefetch(section + 128 * lane);
+        if (index + step < end) next_section = section_of(table + index + step);
+      }
       turn_queries(data, load_page(table + index).angle_row);
       __syncwarp();
       float scores[4][4] = {};
       score(data, scores);
-      if (index + step < end) data.template load<PageScales>(next, head, lane);
+      if (index + step < end) {
+        data.template load<PageScales>(next, head, lane);
+        prefetch(a.page_angles + size_t{load_page(table + index + step).angle_row} * HeadDim + lane * (HeadDim / 32));
+      }
       float *to = scores_of(a, place, index);
       const uint32_t tokens = load_page(table + index).tokens;
-      if (PageScales || a.key_outliers == 0) {
+      if (!sparse) {
         write(scores, tokens, to, page_tokens);
       } else {
         float *tile = reinterpret_cast<float *>(own(at.scores));
         write(scores, tokens, tile, row_floats);
         __syncwarp();
-        add_outliers(load_page(table + index), tile);
+        add_outliers(section, load_page(table + index).angle_row, tile);
+        section = next_section;
         for (uint32_t i = lane; i < group * 16; i += 32) reinterpret_cast<float4 *>(to)[i] = *reinterpret_cast<const float4 *>(tile + i / 16 * row_floats + i % 16 * 4);
       }
       __syncwarp();

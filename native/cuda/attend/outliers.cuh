@@ -30,6 +30,17 @@ __device__ __forceinline__ outlier_section open_section(const uint8_t *section, 
   return {reinterpret_cast<const uint16_t *>(deltas), deltas + 2 * entries, entries};
 }
 
+// The sum over the lanes before and with this one that have its key, for keys that ascend with the lane. others: lanes with the same key (__match_any_sync).
+__device__ __forceinline__ float sum_of_run(float x, uint32_t others, uint32_t lane) {
+  const uint32_t before = __popc(others & ((1u << lane) - 1)); // lanes of the run before this one
+#pragma unroll
+  for (uint32_t distance = 1; distance < 32; distance *= 2) {
+    const float other = __shfl_up_sync(~0u, x, distance);
+    if (before >= distance) x += other;
+  }
+  return x;
+}
+
 // Lanes with the same key (of those in the mask `present`) take turns: calls add(true or false) with __syncwarp between, in order of their lanes. Every lane of the warp must call it.
 template <class Add>
 __device__ __forceinline__ void take_turns(bool present, uint32_t key, uint32_t lane, Add add) {

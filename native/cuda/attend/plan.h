@@ -57,7 +57,9 @@ inline kvq_cuda_attention_plan kvq_cuda_plan_attention(const kvq_cuda_device &de
   const uint32_t keys_shared = kvq_cuda_keys_shared_bytes(recipe, attention.group), values_shared = kvq_cuda_values_shared_bytes(recipe, attention.group);
   const uint32_t most_blocks = kvq_cuda::resident_blocks(attention.head_dim);
   const uint32_t key_splits = splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * blocks_of(device, keys_shared, most_blocks), warps);
-  const uint32_t value_splits = plan.score_pages == 0 ? 0 : splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * blocks_of(device, values_shared, most_blocks), warps);
+  // Blocks of exact tokens are short, but they come first and take places: page blocks fill what is left.
+  const uint64_t value_slots = uint64_t{device.multiprocessors} * blocks_of(device, values_shared, most_blocks), exact_slots = std::min(value_slots / 2, rows * attention.exact_slots);
+  const uint32_t value_splits = plan.score_pages == 0 ? 0 : splits_of(plan.score_pages, rows, value_slots - exact_slots, warps);
   plan.slots = attention.exact_slots + windows * value_splits;
   size_partials(plan, attention);
   for (uint32_t index = 0; index < windows; index++) {

@@ -54,7 +54,7 @@ constexpr keys_shared keys_shared_of(uint32_t bits, uint32_t head_dim, bool page
 struct values_shared {
   uint32_t sums;    // [warp][group][head_dim] fp32
   uint32_t totals;  // [warp][group][2] fp32: maximum, total
-  uint32_t weights; // [warp][group][row_floats] fp32; an exact chunk's scores use the first
+  uint32_t weights; // [warp][group][row_floats] fp32; token values
   uint32_t tokens;  // [warp][most_outliers] u8
   uint32_t queries; // [group][head_dim] fp32
   uint32_t bytes;
@@ -65,7 +65,7 @@ constexpr values_shared values_shared_of(uint32_t head_dim, bool rotated, uint32
   s.sums = 0;
   s.totals = warps * group * head_dim * 4;
   s.weights = s.totals + warps * group * 8;
-  s.tokens = s.weights + (rotated ? 1 : warps) * group * row_floats * 4;
+  s.tokens = s.weights + (rotated ? 0 : warps) * group * row_floats * 4;
   s.queries = s.tokens + (rotated ? 0 : warps * most_outliers);
   s.bytes = s.queries + group * head_dim * 4;
   return s;
