@@ -152,21 +152,18 @@ struct value_kernel {
     const kvq_cuda_page page = load_page(from);
     return page.value + load_table(page.outliers + a.kv_heads + place.head);
   }
-  __device__ __forceinline__ void add_outliers(const uint8_t *from) const {
-    uint8_t *token_of = memory + at.tokens + warp * most_outliers;
-    const outlier_section section = open_section(from, lane, token_of);
+  __device__ __forceinline__ uint8_t *own_tokens() const { return memory + at.tokens + warp * most_outliers; }
+  __device__ __forceinline__ void add_outliers(const outlier_section &section) const {
+    const uint8_t *token_of = own_tokens();
     const float *weights = own_weights();
     float *to = own_sums();
-    for (uint32_t first = 0; first < section.entries; first += 32) {
-      const bool present = first + lane < section.entries;
-      const uint32_t entry = present ? first + lane : section.entries - 1;
-      const uint32_t token = token_of[entry], channel = load_table(section.indices + entry);
-      const float delta = float_of_half(load_table(section.deltas + entry));
+    section.each(lane, [&](bool present, uint32_t entry, float delta, uint32_t channel) {
+      const uint32_t token = token_of[entry];
       take_turns(present, channel, lane, [&] {
 #pragma unroll 1
         for (uint32_t g = 0; g < place.group; g++) to[g * HeadDim + channel] += delta * weights[g * row_floats + token];
       });
-    }
+    });
     __syncwarp();
   }
 
@@ -179,7 +176,11 @@ struct value_kernel {
     page_data data;
     const uint8_t *next = nullptr, *section = nullptr, *next_section = nullptr;
     const bool sparse = !Rotated && a.value_outliers;
-    if (sparse && index < end) section = section_of(table + index);
+    outlier_section outliers;
+    if (sparse && index < end) {
+      section = section_of(table + index);
+      if (index + step < end) next_section = section_of(table + index + step);
+    }
     if (ahead && index < end) {
       data.load(load_page(table + index).value, a.kv_heads, place.head, lane);
       if (index + step < end) next = load_page(table + index + step).value;
@@ -190,20 +191,19 @@ struct value_kernel {
     const uint32_t query = min(lane / 4, place.group - 1);
     for (; index < end; index += step) {
       if (sparse) {
-        if (lane < 4) prefetch(section + 128 * lane);
-        if (index + step < end) next_section = section_of(table + index + step);
+        outliers.ask_counts(section, lane);
+        section = next_section;
+        if (index + step < end && lane < 4) prefetch(section + 128 * lane);
+        if (index + 2 * step < end) next_section = section_of(table + index + 2 * step);
       }
       uint32_t high[4], low[4];
       const float unit_weight = weigh(load_page(table + index).value, reinterpret_cast<const float4 *>(scores_of(a, place, index) + query * page_tokens + lane % 4 * 16), high, low);
+      if (sparse) outliers.ask_entries(lane, own_tokens());
       if (!ahead) data.load(load_page(table + index).value, a.kv_heads, place.head, lane);
       multiply(data, levels, high, low, unit_weight);
       if (ahead && index + step < end) data.load(next, a.kv_heads, place.head, lane);
       if (ahead && index + 2 * step < end) next = load_page(table + index + 2 * step).value;
-      if (sparse) {
-        __syncwarp();
-        add_outliers(section);
-        section = next_section;
-      }
+      if (sparse) add_outliers(outliers);
     }
     finish();
   }
@@ -247,13 +247,13 @@ __device__ __forceinline__ void run_values(const kvq_cuda_attention &a, uint8_t 
   __syncthreads();
   write_partial<HeadDim>(a, place, blockIdx.x < a.exact_blocks ? blockIdx.x : a.first_slot + blockIdx.x - a.exact_blocks, warps, sums, totals);
   __syncthreads();
-  merge_partials<HeadDim, Rotated>(a, place, a.exact_slots, sums);
+  merge_partials<HeadDim, Rotated>(a, place, a.exact_slots, sums, reinterpret_cast<float *>(memory + at.merge));
 }
 
 }  // namespace kvq_cuda
 
 #define KVQ_VALUES(family, rotated, bits, head_dim) \
-  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim)) kvq_values_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
+  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim, rotated)) kvq_values_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
     KVQ_DYNAMIC_SHARED(memory); \
     kvq_cuda::run_values<bits, head_dim, rotated>(a, memory); \
   }
