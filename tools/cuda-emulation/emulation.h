@@ -17,7 +17,8 @@
 #define KVQ_DYNAMIC_SHARED(name) uint8_t *const name = emulation::gpu.dynamic_shared
 #define KVQ_SHARED(type, name)                                        \
   static const size_t name##_number = emulation::reserve_shared(sizeof(type)); \
-  type &name = *reinterpret_cast<type *>(emulation::gpu.static_shared[name##_number])
+  using name##_type = type; \
+  name##_type &name = *reinterpret_cast<name##_type *>(emulation::gpu.static_shared[name##_number])
 
 struct alignas(8) uint2 { uint32_t x, y; };
 struct alignas(16) uint4 { uint32_t x, y, z, w; };

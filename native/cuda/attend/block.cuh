@@ -58,7 +58,7 @@ __device__ __forceinline__ float *scores_of(const kvq_cuda_attention &a, const b
 // A partial result in scratch: [group][head_dim] sums, then [group][2] maximum and total.
 template <uint32_t HeadDim>
 __device__ __forceinline__ float *partial_of(const kvq_cuda_attention &a, const block_place &place, uint32_t slot) {
-  return a.partials + (size_t{place.row()} * a.slots + slot) * (min(queries, a.group) * (HeadDim + 2));
+  return a.partials + (size_t{place.row()} * a.slots + slot) * partial_floats(HeadDim, min(queries, a.group));
 }
 
 // Adds up what the parts of a block hold and writes the block's partial result.  sums [parts][group][head_dim], totals [parts][group][2]
@@ -97,11 +97,15 @@ __device__ __forceinline__ void transform_rows(float *rows, uint32_t count) {
   __syncthreads();
 }
 
+__device__ __forceinline__ float4 add_scaled(const float4 &sum, float scale, const float4 &x) { return make_float4(sum.x + scale * x.x, sum.y + scale * x.y, sum.z + scale * x.z, sum.w + scale * x.w); }
+
 // The last block of a head to arrive merges all partial results. Slots before `plain` hold sums in plain channels; the others, if Rotated, in the frame of the codes:
 //   out = ((deviation * A + mean * S) H + E) / total      A, S: sums and totals of rotated slots, E: sums of plain ones
+// weights: room for slots * group numbers; scratch: for merge_floats(group). Both in shared memory.
 template <uint32_t HeadDim, bool Rotated>
-__device__ __forceinline__ void merge_partials(const kvq_cuda_attention &a, const block_place &place, uint32_t plain, float *rows) {
+__device__ __forceinline__ void merge_partials(const kvq_cuda_attention &a, const block_place &place, uint32_t plain, float *weights, float *scratch) {
   KVQ_SHARED(bool, last);
+  KVQ_SHARED(float[queries][2], wholes); // totals of a query over plain and over rotated slots
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) last = atomicAdd(a.arrivals + place.row(), 1u) == a.slots - 1;
@@ -109,47 +113,60 @@ __device__ __forceinline__ void merge_partials(const kvq_cuda_attention &a, cons
   if (!last) return;
   __threadfence();
   if (threadIdx.x == 0) a.arrivals[place.row()] = 0;
+  const uint32_t group = place.group, lane = threadIdx.x % 32, stride = partial_floats(HeadDim, min(queries, a.group)), totals = group * HeadDim;
   const float *partial = partial_of<HeadDim>(a, place, 0);
-  const uint32_t stride = min(queries, a.group) * (HeadDim + 2), totals = place.group * HeadDim;
-  constexpr uint32_t most_numbers = queries * HeadDim / 128; // of a thread: blocks have at least 128
-  float exact[most_numbers], whole[most_numbers];
+
+  // Weights of the slots, a warp a query.
+  for (uint32_t g = threadIdx.x / 32; g < group; g += blockDim.x / 32) {
+    float most = no_score, outer = 0, inner = 0;
+    for (uint32_t slot = lane; slot < a.slots; slot += 32) most = fmaxf(most, load_written(partial + slot * stride + totals + 2 * g));
 #pragma unroll
-  for (uint32_t n = 0; n < most_numbers; n++) {
-    const uint32_t i = threadIdx.x + n * blockDim.x;
-    if (i >= place.group * HeadDim) break;
-    const uint32_t g = i / HeadDim;
-    float most = no_score;
-    for (uint32_t slot = 0; slot < a.slots; slot++) most = fmaxf(most, load_written(partial + slot * stride + totals + 2 * g));
-    float sum = 0, total = 0;
-#pragma unroll 4
-    for (uint32_t slot = 0; slot < plain; slot++) {
-      const float *from = partial + slot * stride, keep = power_of_two(load_written(from + totals + 2 * g) - most);
-      total += keep * load_written(from + totals + 2 * g + 1);
-      sum += keep * load_written(from + i);
+    for (uint32_t distance = 16; distance > 0; distance /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, distance));
+    for (uint32_t slot = lane; slot < a.slots; slot += 32) {
+      const float2 part = load_written(reinterpret_cast<const float2 *>(partial + slot * stride + totals + 2 * g));
+      const float weight = power_of_two(part.x - most);
+      weights[slot * group + g] = weight;
+      (slot < plain ? outer : inner) += weight * part.y;
     }
-    float inner = 0, inner_total = 0;
-#pragma unroll 4
-    for (uint32_t slot = plain; slot < a.slots; slot++) {
-      const float *from = partial + slot * stride, keep = power_of_two(load_written(from + totals + 2 * g) - most);
-      inner_total += keep * load_written(from + totals + 2 * g + 1);
-      inner += keep * load_written(from + i);
-    }
-    exact[n] = sum, whole[n] = total + inner_total;
-    if (Rotated) {
-      const uint32_t column = place.head * HeadDim + i % HeadDim;
-      rows[i] = inner * a.value_deviation[column] + inner_total * a.value_mean[column];
-    } else {
-      exact[n] += inner;
-    }
+#pragma unroll
+    for (uint32_t distance = 16; distance > 0; distance /= 2) outer += __shfl_xor_sync(~0u, outer, distance), inner += __shfl_xor_sync(~0u, inner, distance);
+    if (lane == 0) wholes[g][0] = outer, wholes[g][1] = inner;
   }
-  if (Rotated) transform_rows<HeadDim>(rows, place.group);
+  __syncthreads();
+
+  // Sums, four channels a thread; where a row is shorter than the block, threads share the slots.
+  const uint32_t columns = group * (HeadDim / 4), sharing = columns < blockDim.x ? blockDim.x / columns : 1;
+  float4 *outer_sums = reinterpret_cast<float4 *>(scratch), *inner_sums = outer_sums + sharing * columns;
+  for (uint32_t i = threadIdx.x; i < sharing * columns; i += blockDim.x) {
+    const uint32_t column = i % columns, g = column / (HeadDim / 4);
+    float4 outer = {0, 0, 0, 0}, inner = {0, 0, 0, 0};
+#pragma unroll 4
+    for (uint32_t slot = i / columns; slot < a.slots; slot += sharing) {
+      const float4 x = load_written(reinterpret_cast<const float4 *>(partial + slot * stride) + column);
+      const float weight = weights[slot * group + g];
+      outer = add_scaled(outer, !Rotated || slot < plain ? weight : 0.0f, x);
+      if (Rotated) inner = add_scaled(inner, slot < plain ? 0.0f : weight, x);
+    }
+    outer_sums[i] = outer;
+    if (Rotated) inner_sums[i] = inner;
+  }
+  __syncthreads();
+  float *rows = weights; // no longer needed
+  for (uint32_t i = threadIdx.x; i < group * HeadDim; i += blockDim.x) {
+    float outer = 0, inner = 0;
+    for (uint32_t part = 0; part < sharing; part++) {
+      outer += scratch[part * group * HeadDim + i];
+      if (Rotated) inner += scratch[(sharing + part) * group * HeadDim + i];
+    }
+    scratch[i] = outer; // the thread's own first part
+    const uint32_t column = place.head * HeadDim + i % HeadDim;
+    if (Rotated) rows[i] = inner * a.value_deviation[column] + wholes[i / HeadDim][1] * a.value_mean[column];
+  }
+  if (Rotated) transform_rows<HeadDim>(rows, group);
   constexpr float gain = HeadDim == 64 ? 0.125f : HeadDim == 128 ? 0.08838834764831845f : 0.0625f;
   float *out = a.out + (size_t{place.sequence} * a.kv_heads * a.group + place.first_query) * HeadDim;
-#pragma unroll
-  for (uint32_t n = 0; n < most_numbers; n++) {
-    const uint32_t i = threadIdx.x + n * blockDim.x;
-    if (i >= place.group * HeadDim) break;
-    out[i] = (exact[n] + (Rotated ? rows[i] * gain : 0.0f)) / whole[n];
+  for (uint32_t i = threadIdx.x; i < group * HeadDim; i += blockDim.x) {
+    out[i] = (scratch[i] + (Rotated ? rows[i] * gain : 0.0f)) / (wholes[i / HeadDim][0] + wholes[i / HeadDim][1]);
   }
 }
 

@@ -141,7 +141,7 @@ __device__ __forceinline__ void run_half(const kvq_cuda_attention &a, uint8_t *m
   __syncthreads();
   write_partial<HeadDim>(a, place, blockIdx.x, half_warps(HeadDim), sums, totals);
   __syncthreads();
-  merge_partials<HeadDim, false>(a, place, a.slots, sums);
+  merge_partials<HeadDim, false>(a, place, a.slots, sums, sums + most_slots(HeadDim) * place.group);
 }
 
 }  // namespace kvq_cuda

@@ -87,7 +87,7 @@ struct key_kernel {
       for (uint32_t g = 0; g < group; g++) {
         const float4 q = from[g * (HeadDim / 4)];
         const float x0 = q.x * c.x + q.y * c.y, y0 = q.y * c.x - q.x * c.y, x1 = q.z * c.z + q.w * c.w, y1 = q.w * c.z - q.z * c.w;
-        turned[g * 4] = make_uint4(pack_halves(x0 * scale.x, y0 * scale.y), pack_halves(y0 * scale.x, -x0 * scale.y), pack_halves(x1 * scale.z, y1 * scale.w),
+        turned[g * 4] = make_uint4(pack_halves(x0 * scale.x, y0 * scale.y), pack_halves(x1 * scale.z, y1 * scale.w), pack_halves(y0 * scale.x, -x0 * scale.y),
                                    pack_halves(y1 * scale.z, -x1 * scale.w));
         const float a0 = zero.x * x0 + zero.y * y0, b0 = zero.x * y0 - zero.y * x0, a1 = zero.z * x1 + zero.w * y1, b1 = zero.z * y1 - zero.w * x1;
         const uint32_t h0 = pack_halves(a0, b0), h1 = pack_halves(a1, b1);
@@ -111,22 +111,17 @@ struct key_kernel {
       for (uint32_t pair = 0; pair < 8; pair += 2) {
         const uint4 q = turned[(slice * 4 + pair / 2) * group * 4], z = zeros[(slice * 4 + pair / 2) * group * 4];
 #pragma unroll
-        for (uint32_t half = 0; half < 2; half++) {
-          const uint4 first = angles[((slice * 8 + pair) * 2 + half) * 32], second = angles[((slice * 8 + pair + 1) * 2 + half) * 32];
+        for (uint32_t tokens = 0; tokens < 4; tokens++) { // page lanes 8 g + 2 tokens (rows 0 .. 7) and the next (rows 8 .. 15)
+          const uint4 c = angles[(slice * 16 + pair * 2 + tokens) * 32];
+          uint32_t word[Bits];
 #pragma unroll
-          for (uint32_t i = 0; i < 2; i++) {
-            const uint32_t tokens = 2 * half + i; // page lanes 8 g + 2 tokens (rows 0 .. 7) and the next (rows 8 .. 15)
-            uint32_t word[Bits];
-#pragma unroll
-            for (uint32_t w = 0; w < Bits; w++) word[w] = part(page.codes[slice][w], tokens);
-            const uint32_t c00 = part(first, 2 * i), c01 = part(first, 2 * i + 1), c10 = part(second, 2 * i), c11 = part(second, 2 * i + 1);
-            const uint32_t k00 = pair_levels<Bits>(levels, word, 0, pair), k01 = pair_levels<Bits>(levels, word, 16, pair);
-            const uint32_t k10 = pair_levels<Bits>(levels, word, 0, pair + 1), k11 = pair_levels<Bits>(levels, word, 16, pair + 1);
-            multiply_halves(scores[tokens], times_low(k00, c00), times_low(k01, c01), times_low(k10, c10), times_low(k11, c11), q.x, q.z);
-            multiply_halves(scores[tokens], times_high(k00, c00), times_high(k01, c01), times_high(k10, c10), times_high(k11, c11), q.y, q.w);
-            multiply_halves(scores[tokens], c00, c01, c10, c11, z.x, z.y);
-            multiply_halves(scores[tokens], c00, c01, c10, c11, z.z, z.w);
-          }
+          for (uint32_t w = 0; w < Bits; w++) word[w] = part(page.codes[slice][w], tokens);
+          const uint32_t k00 = pair_levels<Bits>(levels, word, 0, pair), k01 = pair_levels<Bits>(levels, word, 16, pair);
+          const uint32_t k10 = pair_levels<Bits>(levels, word, 0, pair + 1), k11 = pair_levels<Bits>(levels, word, 16, pair + 1);
+          multiply_halves(scores[tokens], times_low(k00, c.x), times_low(k01, c.y), times_low(k10, c.z), times_low(k11, c.w), q.x, q.y);
+          multiply_halves(scores[tokens], times_high(k00, c.x), times_high(k01, c.y), times_high(k10, c.z), times_high(k11, c.w), q.z, q.w);
+          multiply_halves(scores[tokens], c.x, c.y, c.z, c.w, z.x, z.y);
+          multiply_halves(scores[tokens], c.x, c.y, c.z, c.w, z.z, z.w);
         }
       }
     }
@@ -154,28 +149,30 @@ struct key_kernel {
   }
 
   // Adds delta * (query at the token's angle)[channel] to the scores of a page in shared memory.
-  __device__ __forceinline__ void add_outliers(const kvq_cuda_page &page, float *scores) const {
-    const outlier_section section = open_section(page.key + load_table(page.outliers + head), lane, own(at.tokens));
+  __device__ __forceinline__ const uint8_t *section_of(const kvq_cuda_page *from) const {
+    const kvq_cuda_page page = load_page(from);
+    return page.key + load_table(page.outliers + head);
+  }
+  __device__ __forceinline__ void add_outliers(const outlier_section &section, uint32_t angle_row, float *scores) const {
     const uint8_t *token_of = own(at.tokens);
     const uint32_t *offset_angles = reinterpret_cast<const uint32_t *>(memory + at.angles);
-    const float *queries = reinterpret_cast<const float *>(memory + at.queries);
-    for (uint32_t first = 0; first < section.entries; first += 32) {
-      const bool present = first + lane < section.entries;
-      const uint32_t entry = present ? first + lane : section.entries - 1;
-      const uint32_t token = token_of[entry], code = load_table(section.indices + entry), pair = code / 2;
-      const float delta = present ? float_of_half(load_table(section.deltas + entry)) : 0.0f;
-      const uint32_t page_lane = token < 32 ? 31 - token : token, offset = offset_angles[offset_angle_index(pair, page_lane)];
-      const float2 base = load_table(reinterpret_cast<const float2 *>(a.page_angles + size_t{page.angle_row} * HeadDim) + pair);
+    const float2 *rotated = reinterpret_cast<const float2 *>(memory + at.queries);
+    section.each(lane, [&](bool present, uint32_t entry, float delta, uint32_t code) {
+      const uint32_t token = present ? token_of[entry] : page_tokens, pair = code / 2;
+      const uint32_t offset = offset_angles[offset_angle_index(pair, token < 32 ? 31 - token : token % page_tokens)];
+      const float2 base = load_table(reinterpret_cast<const float2 *>(a.page_angles + size_t{angle_row} * HeadDim) + pair);
       const float cosine = base.x * low_half(offset) - base.y * high_half(offset), sine = base.y * low_half(offset) + base.x * high_half(offset);
       const float cx = (code & 1 ? -sine : cosine) * delta, cy = (code & 1 ? cosine : sine) * delta;
-      take_turns(present, token, lane, [&] {
+      const uint32_t others = __match_any_sync(~0u, token);
+      const bool last = present && (others >> lane) == 1; // of the token's entries here: adds the sum of all
 #pragma unroll 1
-        for (uint32_t g = 0; g < group; g++) {
-          const float2 q = reinterpret_cast<const float2 *>(queries)[g * (HeadDim / 2) + pair];
-          scores[g * row_floats + token] += q.x * cx + q.y * cy;
-        }
-      });
-    }
+      for (uint32_t g = 0; g < group; g++) {
+        const float2 q = rotated[g * (HeadDim / 2) + pair];
+        const float sum = sum_of_run(q.x * cx + q.y * cy, others, lane);
+        if (last) scores[g * row_floats + token] += sum;
+      }
+      __syncwarp();
+    });
   }
 
   __device__ __forceinline__ void run(const block_place &place) const {
@@ -183,33 +180,51 @@ struct key_kernel {
     const uint32_t step = gridDim.x * warps, end = min(pages, a.window_first + a.window_pages);
     const kvq_cuda_page *table = a.pages + first_page;
     uint32_t index = a.window_first + blockIdx.x * warps + threadIdx.x / 32;
+    const bool sparse = !PageScales && a.key_outliers;
     page_data data;
-    const uint8_t *next = nullptr;
-    if (index < end) {
-      data.template load<PageScales>(load_page(table + index).key, head, lane);
-      if (index + step < end) next = load_page(table + index + step).key;
-    }
+    const uint8_t *next = nullptr, *section = nullptr, *next_section = nullptr;
+    outlier_section outliers;
     fill_level_table<Bits>(reinterpret_cast<uint4 *>(memory + at.levels), a.key_levels, threadIdx.x, threads);
     for (uint32_t i = threadIdx.x; i < HeadDim * 8; i += threads) reinterpret_cast<uint4 *>(memory + at.angles)[i] = load_table(reinterpret_cast<const uint4 *>(a.offset_angles) + i);
     float2 *rotated = reinterpret_cast<float2 *>(memory + at.queries);
+    if (index < end) {
+      const kvq_cuda_page page = load_page(table + index);
+      data.template load<PageScales>(page.key, head, lane);
+      prefetch(a.page_angles + size_t{page.angle_row} * HeadDim + lane * (HeadDim / 32));
+      if (index + step < end) next = load_page(table + index + step).key;
+      if (sparse) {
+        section = section_of(table + index);
+        if (index + step < end) next_section = section_of(table + index + step);
+      }
+    }
     rotate_queries<HeadDim>(a, place, a.scale, [&](uint32_t g, uint32_t pair, float x, float y) { rotated[g * (HeadDim / 2) + pair] = make_float2(x, y); });
     __syncthreads();
     start_next_kernel();
     for (; index < end; index += step) {
+      if (sparse) {
+        outliers.ask_counts(section, lane);
+        section = next_section;
+        if (index + step < end && lane < 4) prefetch(section + 128 * lane);
+        if (index + 2 * step < end) next_section = section_of(table + index + 2 * step);
+      }
       turn_queries(data, load_page(table + index).angle_row);
       __syncwarp();
+      if (sparse) outliers.ask_entries(lane, own(at.tokens));
       float scores[4][4] = {};
       score(data, scores);
-      if (index + step < end) data.template load<PageScales>(next, head, lane);
+      if (index + step < end) {
+        data.template load<PageScales>(next, head, lane);
+        prefetch(a.page_angles + size_t{load_page(table + index + step).angle_row} * HeadDim + lane * (HeadDim / 32));
+      }
       float *to = scores_of(a, place, index);
       const uint32_t tokens = load_page(table + index).tokens;
-      if (PageScales || a.key_outliers == 0) {
+      if (!sparse) {
         write(scores, tokens, to, page_tokens);
       } else {
         float *tile = reinterpret_cast<float *>(own(at.scores));
         write(scores, tokens, tile, row_floats);
         __syncwarp();
-        add_outliers(load_page(table + index), tile);
+        add_outliers(outliers, load_page(table + index).angle_row, tile);
         for (uint32_t i = lane; i < group * 16; i += 32) reinterpret_cast<float4 *>(to)[i] = *reinterpret_cast<const float4 *>(tile + i / 16 * row_floats + i % 16 * 4);
       }
       __syncwarp();
@@ -228,7 +243,7 @@ __device__ __forceinline__ void run_keys(const kvq_cuda_attention &a, uint8_t *m
 }  // namespace kvq_cuda
 
 #define KVQ_KEYS(family, page_scales, bits, head_dim) \
-  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim)) kvq_keys_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
+  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim, false)) kvq_keys_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
     KVQ_DYNAMIC_SHARED(memory); \
     kvq_cuda::run_keys<bits, head_dim, page_scales>(a, memory); \
   }

@@ -38,7 +38,7 @@ inline kvq_cuda_launch launch_of(uint32_t x, const kvq_cuda_attention &attention
 
 inline void size_partials(kvq_cuda_attention_plan &plan, const kvq_cuda_attention &attention) {
   const size_t rows = size_t{attention.sequences} * attention.kv_heads * ceiling(attention.group, kvq_cuda_queries);
-  plan.scratch.partial_bytes = rows * plan.slots * std::min(attention.group, kvq_cuda_queries) * (attention.head_dim + 2) * sizeof(float);
+  plan.scratch.partial_bytes = rows * plan.slots * partial_floats(attention.head_dim, std::min(attention.group, kvq_cuda_queries)) * sizeof(float);
   plan.scratch.arrival_bytes = rows * sizeof(uint32_t);
 }
 
@@ -50,14 +50,16 @@ inline kvq_cuda_attention_plan kvq_cuda_plan_attention(const kvq_cuda_device &de
   const uint64_t rows = uint64_t{attention.sequences} * attention.kv_heads * ceiling(attention.group, kvq_cuda_queries);
   const uint64_t page_scores = uint64_t{attention.sequences} * attention.kv_heads * attention.group * page_tokens * sizeof(float);
   // Scores of a window take at most a third of the second-level cache: pages stream through the rest.
-  const uint32_t window = static_cast<uint32_t>(std::max<uint64_t>(64, device.cache_bytes / 3 / page_scores));
+  const uint32_t window = static_cast<uint32_t>(std::max<uint64_t>(std::max(64u, ceiling(attention.most_pages, 32)), device.cache_bytes / 3 / page_scores));
   const uint32_t windows = std::max(1u, ceiling(attention.most_pages, window));
   plan.score_pages = ceiling(attention.most_pages, windows);
   plan.scratch.score_bytes = plan.score_pages * page_scores;
   const uint32_t keys_shared = kvq_cuda_keys_shared_bytes(recipe, attention.group), values_shared = kvq_cuda_values_shared_bytes(recipe, attention.group);
-  const uint32_t most_blocks = kvq_cuda::resident_blocks(attention.head_dim);
-  const uint32_t key_splits = splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * blocks_of(device, keys_shared, most_blocks), warps);
-  const uint32_t value_splits = plan.score_pages == 0 ? 0 : splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * blocks_of(device, values_shared, most_blocks), warps);
+  const uint32_t key_blocks = resident_blocks(recipe.head_dim, false), value_blocks = resident_blocks(recipe.head_dim, recipe.rotated != 0);
+  const uint32_t key_splits = splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * blocks_of(device, keys_shared, key_blocks), warps);
+  // Blocks of exact tokens are short and come first: what waits for them starts a moment later.
+  uint32_t value_splits = plan.score_pages == 0 ? 0 : splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * blocks_of(device, values_shared, value_blocks), warps);
+  value_splits = std::min(value_splits, (most_slots(attention.head_dim) - attention.exact_slots) / windows);
   plan.slots = attention.exact_slots + windows * value_splits;
   size_partials(plan, attention);
   for (uint32_t index = 0; index < windows; index++) {
@@ -88,7 +90,7 @@ inline kvq_cuda_attention_plan kvq_cuda_plan_half(const kvq_cuda_device &device,
   kvq_cuda_attention_plan plan = {};
   const uint64_t rows = uint64_t{attention.sequences} * attention.kv_heads * ceiling(attention.group, kvq_cuda_queries);
   const uint32_t shared = half_shared_bytes(head_dim), block_warps = half_warps(head_dim);
-  plan.slots = splits_of(2 * uint64_t{attention.exact_slots}, rows, uint64_t{device.multiprocessors} * blocks_of(device, shared, 2), block_warps);
+  plan.slots = std::min(most_slots(head_dim), splits_of(2 * uint64_t{attention.exact_slots}, rows, uint64_t{device.multiprocessors} * blocks_of(device, shared, 2), block_warps));
   size_partials(plan, attention);
   kvq_cuda_attention p = attention;
   p.page_splits = p.slots = plan.slots;

@@ -6,10 +6,11 @@
 namespace kvq_cuda {
 
 constexpr uint32_t page_tokens = 64;
-// Four warps a block, three blocks a multiprocessor: 168 registers a thread, which the kernels need to fetch a page ahead.
+// Small blocks: a multiprocessor fills up at short contexts too.
 constexpr uint32_t warps = 4;
 constexpr uint32_t threads = 32 * warps;
-constexpr uint32_t resident_blocks(uint32_t head_dim) { return head_dim == 256 ? 2 : 3; }
+// Blocks of a multiprocessor that kernels are compiled for, by registers: 168 of each thread, or 128 where that is enough (plain: rotated values), up to 255 at head dim 256.
+constexpr uint32_t resident_blocks(uint32_t head_dim, bool plain) { return head_dim == 256 ? 2 : plain ? 4 : 3; }
 // Query heads of a block: the columns of a tensor-core product.
 constexpr uint32_t queries = 8;
 // Entries of a head's outlier section, at most.
@@ -51,12 +52,20 @@ constexpr keys_shared keys_shared_of(uint32_t bits, uint32_t head_dim, bool page
   return s;
 }
 
+// A partial result: [group][head_dim] sums, [group][2] maximum and total, up to a multiple of 16 bytes.
+constexpr uint32_t partial_floats(uint32_t head_dim, uint32_t group) { return group * head_dim + (2 * group + 3) / 4 * 4; }
+// Partial results of a head, at most: their weights lie where a block's sums did.
+constexpr uint32_t most_slots(uint32_t head_dim) { return warps * head_dim; }
+// Two sums of every number, or of fewer in several parts.
+constexpr uint32_t merge_floats(uint32_t head_dim, uint32_t group, uint32_t block_threads) { return 2 * (group * head_dim > 4 * block_threads ? group * head_dim : 4 * block_threads); }
+
 struct values_shared {
   uint32_t sums;    // [warp][group][head_dim] fp32
   uint32_t totals;  // [warp][group][2] fp32: maximum, total
-  uint32_t weights; // [warp][group][row_floats] fp32; an exact chunk's scores use the first
+  uint32_t weights; // [warp][group][row_floats] fp32; token values
   uint32_t tokens;  // [warp][most_outliers] u8
   uint32_t queries; // [group][head_dim] fp32
+  uint32_t merge;   // merge_floats fp32
   uint32_t bytes;
 };
 
@@ -65,9 +74,10 @@ constexpr values_shared values_shared_of(uint32_t head_dim, bool rotated, uint32
   s.sums = 0;
   s.totals = warps * group * head_dim * 4;
   s.weights = s.totals + warps * group * 8;
-  s.tokens = s.weights + (rotated ? 1 : warps) * group * row_floats * 4;
+  s.tokens = s.weights + (rotated ? 0 : warps) * group * row_floats * 4;
   s.queries = s.tokens + (rotated ? 0 : warps * most_outliers);
-  s.bytes = s.queries + group * head_dim * 4;
+  s.merge = s.queries + group * head_dim * 4;
+  s.bytes = s.merge + merge_floats(head_dim, group, threads) * 4;
   return s;
 }
 
@@ -76,6 +86,7 @@ constexpr uint32_t half_warps(uint32_t head_dim) { return head_dim == 256 ? 4 : 
 constexpr uint32_t half_tile_tokens = 32;
 constexpr uint32_t half_shared_bytes(uint32_t head_dim) {
   const uint32_t tiles = half_warps(head_dim) * 2 * half_tile_tokens * head_dim * 2, sums = half_warps(head_dim) * queries * (head_dim + 2) * 4;
+  static_assert(half_warps(64) * 2 * half_tile_tokens * 64 * 2 >= (most_slots(64) * queries + merge_floats(64, queries, 32 * half_warps(64))) * 4, "the merge fits in the tiles");
   return tiles > sums ? tiles : sums;
 }
 

@@ -49,8 +49,7 @@ struct value_kernel {
 
   __device__ __forceinline__ float *own_sums() const { return reinterpret_cast<float *>(memory + at.sums) + warp * place.group * HeadDim; }
   __device__ __forceinline__ float *own_weights() const { return reinterpret_cast<float *>(memory + at.weights) + warp * place.group * row_floats; }
-  static __device__ __forceinline__ uint32_t part(const uint4 &x, uint32_t i) { return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w; }
-  static __device__ __forceinline__ float number(const uint4 (&x)[2], uint32_t i) { return i & 1 ? high_half(part(x[i / 8], i / 2 % 4)) : low_half(part(x[i / 8], i / 2 % 4)); }
+  static __device__ __forceinline__ float number(const uint4 (&x)[2], uint32_t i) { return i & 1 ? high_half(part_of(x[i / 8], i / 2 % 4)) : low_half(part_of(x[i / 8], i / 2 % 4)); }
 
   // Raises the maximum of the lane's query; everything summed so far shrinks.
   __device__ __forceinline__ void raise(float page_most) {
@@ -149,21 +148,22 @@ struct value_kernel {
     sum[1] += unit_weight * static_cast<float>(product[1] * 256 + product[3]);
   }
 
-  __device__ __forceinline__ void add_outliers(const kvq_cuda_page &page) const {
-    uint8_t *token_of = memory + at.tokens + warp * most_outliers;
-    const outlier_section section = open_section(page.value + load_table(page.outliers + a.kv_heads + place.head), lane, token_of);
+  __device__ __forceinline__ const uint8_t *section_of(const kvq_cuda_page *from) const {
+    const kvq_cuda_page page = load_page(from);
+    return page.value + load_table(page.outliers + a.kv_heads + place.head);
+  }
+  __device__ __forceinline__ uint8_t *own_tokens() const { return memory + at.tokens + warp * most_outliers; }
+  __device__ __forceinline__ void add_outliers(const outlier_section &section) const {
+    const uint8_t *token_of = own_tokens();
     const float *weights = own_weights();
     float *to = own_sums();
-    for (uint32_t first = 0; first < section.entries; first += 32) {
-      const bool present = first + lane < section.entries;
-      const uint32_t entry = present ? first + lane : section.entries - 1;
-      const uint32_t token = token_of[entry], channel = load_table(section.indices + entry);
-      const float delta = float_of_half(load_table(section.deltas + entry));
+    section.each(lane, [&](bool present, uint32_t entry, float delta, uint32_t channel) {
+      const uint32_t token = token_of[entry];
       take_turns(present, channel, lane, [&] {
 #pragma unroll 1
         for (uint32_t g = 0; g < place.group; g++) to[g * HeadDim + channel] += delta * weights[g * row_floats + token];
       });
-    }
+    });
     __syncwarp();
   }
 
@@ -174,7 +174,13 @@ struct value_kernel {
     const kvq_cuda_page *table = a.pages + first_page;
     uint32_t index = a.window_first + split * warps + warp;
     page_data data;
-    const uint8_t *next = nullptr;
+    const uint8_t *next = nullptr, *section = nullptr, *next_section = nullptr;
+    const bool sparse = !Rotated && a.value_outliers;
+    outlier_section outliers;
+    if (sparse && index < end) {
+      section = section_of(table + index);
+      if (index + step < end) next_section = section_of(table + index + step);
+    }
     if (ahead && index < end) {
       data.load(load_page(table + index).value, a.kv_heads, place.head, lane);
       if (index + step < end) next = load_page(table + index + step).value;
@@ -184,16 +190,20 @@ struct value_kernel {
     await_previous_kernel();
     const uint32_t query = min(lane / 4, place.group - 1);
     for (; index < end; index += step) {
+      if (sparse) {
+        outliers.ask_counts(section, lane);
+        section = next_section;
+        if (index + step < end && lane < 4) prefetch(section + 128 * lane);
+        if (index + 2 * step < end) next_section = section_of(table + index + 2 * step);
+      }
       uint32_t high[4], low[4];
       const float unit_weight = weigh(load_page(table + index).value, reinterpret_cast<const float4 *>(scores_of(a, place, index) + query * page_tokens + lane % 4 * 16), high, low);
+      if (sparse) outliers.ask_entries(lane, own_tokens());
       if (!ahead) data.load(load_page(table + index).value, a.kv_heads, place.head, lane);
       multiply(data, levels, high, low, unit_weight);
       if (ahead && index + step < end) data.load(next, a.kv_heads, place.head, lane);
       if (ahead && index + 2 * step < end) next = load_page(table + index + 2 * step).value;
-      if (!Rotated && a.value_outliers) {
-        __syncwarp();
-        add_outliers(load_page(table + index));
-      }
+      if (sparse) add_outliers(outliers);
     }
     finish();
   }
@@ -228,22 +238,22 @@ __device__ __forceinline__ void run_values(const kvq_cuda_attention &a, uint8_t 
   float *sums = reinterpret_cast<float *>(memory + at.sums), *totals = reinterpret_cast<float *>(memory + at.totals);
   if (blockIdx.x < a.exact_blocks) {
     const kvq_cuda_exact chunk = load_exact(a.exact + place.sequence * a.exact_slots + blockIdx.x);
-    attend_exact<HeadDim>(a, place, chunk, blockIdx.x, sums, totals, reinterpret_cast<float *>(memory + at.weights), reinterpret_cast<float *>(memory + at.queries));
+    attend_exact<HeadDim>(a, place, chunk, sums, totals, reinterpret_cast<float *>(memory + at.queries));
   } else {
     const uint32_t split = blockIdx.x - a.exact_blocks;
     value_kernel<Bits, HeadDim, Rotated> kernel = {a, place, memory, at, threadIdx.x % 32, threadIdx.x / 32, {}, no_score, 0, 0};
     kernel.run(split);
-    __syncthreads();
-    write_partial<HeadDim>(a, place, a.first_slot + split, warps, sums, totals);
   }
   __syncthreads();
-  merge_partials<HeadDim, Rotated>(a, place, a.exact_slots, sums);
+  write_partial<HeadDim>(a, place, blockIdx.x < a.exact_blocks ? blockIdx.x : a.first_slot + blockIdx.x - a.exact_blocks, warps, sums, totals);
+  __syncthreads();
+  merge_partials<HeadDim, Rotated>(a, place, a.exact_slots, sums, reinterpret_cast<float *>(memory + at.merge));
 }
 
 }  // namespace kvq_cuda
 
 #define KVQ_VALUES(family, rotated, bits, head_dim) \
-  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim)) kvq_values_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
+  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim, rotated)) kvq_values_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
     KVQ_DYNAMIC_SHARED(memory); \
     kvq_cuda::run_values<bits, head_dim, rotated>(a, memory); \
   }

@@ -96,7 +96,7 @@ int check() {
         if (!(error <= worst)) worst = error;
       }
     }
-    const bool passed = worst <= 2e-3;
+    const bool passed = worst <= 2.5e-3;
     failures += !passed;
     printf("%s %s%u keys, %s%u values, head dim %u, group %u: error %.1e\n", passed ? "ok" : "NOT OK", half ? "fp16 " : s.recipe.page_scales ? "page" : "channel", s.recipe.key_bits,
            s.recipe.rotated ? "rotated" : "token", s.recipe.value_bits, s.recipe.head_dim, s.group, worst);

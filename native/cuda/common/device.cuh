@@ -11,7 +11,9 @@
 
 #define KVQ_KERNEL(bounds, blocks) extern "C" __global__ __launch_bounds__(bounds, blocks) void
 #define KVQ_PARAMETER const __grid_constant__
-#define KVQ_SHARED(type, name) __shared__ type name
+#define KVQ_SHARED(type, name)       \
+  using name##_type = type;          \
+  __shared__ name##_type name
 #define KVQ_DYNAMIC_SHARED(name) extern __shared__ __align__(128) uint8_t name[]
 
 namespace kvq_cuda {
