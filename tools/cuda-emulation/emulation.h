@@ -51,6 +51,7 @@ inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __fsqrt_rn(float a) { return sqrtf(a); }
 inline void __threadfence() {}
 inline uint32_t atomicAdd(uint32_t *to, uint32_t x) { return __atomic_fetch_add(to, x, __ATOMIC_RELAXED); }
+inline uint32_t atomicAnd(uint32_t *to, uint32_t x) { return __atomic_fetch_and(to, x, __ATOMIC_RELAXED); }
 
 inline void __syncthreads(KVQ_PLACE) { emulation::block_barrier({file, line}); }
 inline void __syncwarp(uint32_t mask = ~0u, KVQ_PLACE) { emulation::warp_operation(nullptr, mask, nullptr, true, {file, line}); }

@@ -140,7 +140,7 @@ __device__ __forceinline__ void merge_partials(const kvq_cuda_attention &a, cons
   for (uint32_t i = threadIdx.x; i < sharing * columns; i += blockDim.x) {
     const uint32_t column = i % columns, g = column / (HeadDim / 4);
     float4 outer = {0, 0, 0, 0}, inner = {0, 0, 0, 0};
-#pragma unroll 4
+#pragma unroll 8
     for (uint32_t slot = i / columns; slot < a.slots; slot += sharing) {
       const float4 x = load_written(reinterpret_cast<const float4 *>(partial + slot * stride) + column);
       const float weight = weights[slot * group + g];

@@ -27,8 +27,32 @@ constexpr encode_scratch encode_scratch_of(uint32_t kv_heads, uint32_t head_dim,
   return s;
 }
 
-// Keys: the tile of one head [head_dim][64] fp32, codes [head_dim][64], scale, zero and inverse of a channel, marks and slots.
-constexpr uint32_t encode_tile_bytes(uint32_t head_dim) { return head_dim * 64 * 5 + head_dim * 3 * 4 + head_dim * 8 + 64 * 4 + 256; }
+constexpr uint32_t encode_threads = 256;
+
+// Shared memory of a head: [head_dim][64] fp32 and codes, numbers of the channels, levels and midpoints.
+struct encode_shared {
+  uint32_t tile;     // [head_dim][64] fp32
+  uint32_t codes;    // [head_dim][64] u8
+  uint32_t scale, zero, inverse; // [head_dim] fp32
+  uint32_t marks;    // [head_dim][2] u32: a bit for each outlier
+  uint32_t counts;   // [64] u32: entries of a token, then of the tokens before it
+  uint32_t levels, midpoints; // [32] fp32
+  uint32_t bytes;
+};
+constexpr encode_shared encode_shared_of(uint32_t head_dim) {
+  encode_shared s = {};
+  s.tile = 0;
+  s.codes = head_dim * 256;
+  s.scale = s.codes + head_dim * 64;
+  s.zero = s.scale + head_dim * 4;
+  s.inverse = s.zero + head_dim * 4;
+  s.marks = s.inverse + head_dim * 4;
+  s.counts = s.marks + head_dim * 8;
+  s.levels = s.counts + 65 * 4;
+  s.midpoints = s.levels + 128;
+  s.bytes = s.midpoints + 128;
+  return s;
+}
 
 }  // namespace kvq_cuda
 
@@ -38,24 +62,23 @@ inline size_t kvq_cuda_encode_scratch(const kvq_cuda_encode &encode) {
 
 inline std::vector<kvq_cuda_launch> kvq_cuda_plan_encode(const kvq_cuda_encode &encode) {
   std::vector<kvq_cuda_launch> launches;
-  const auto add = [&](const char *kernel, bool sized, uint32_t heads, uint32_t shared) {
+  const auto add = [&](const char *kernel, uint32_t heads, uint32_t shared) {
     kvq_cuda_launch launch = {};
-    if (sized) snprintf(launch.kernel, sizeof(launch.kernel), "%s_%u", kernel, encode.head_dim);
-    else snprintf(launch.kernel, sizeof(launch.kernel), "%s", kernel);
+    snprintf(launch.kernel, sizeof(launch.kernel), "%s", kernel);
     launch.grid[0] = encode.count, launch.grid[1] = heads, launch.grid[2] = 1;
-    launch.threads = 256;
+    launch.threads = kvq_cuda::encode_threads;
     launch.shared_bytes = shared;
     kvq_cuda_set_parameters(launch, encode);
     launches.push_back(launch);
   };
-  const uint32_t tile = kvq_cuda::encode_tile_bytes(encode.head_dim);
+  const uint32_t tile = kvq_cuda::encode_shared_of(encode.head_dim).bytes;
   if (encode.values == 0) {
-    add("kvq_encode_keys", true, encode.kv_heads, tile);
+    add("kvq_encode_keys", encode.kv_heads, tile);
   } else {
-    if (encode.rotated) add("kvq_encode_rotate", true, encode.kv_heads, tile);
-    add("kvq_encode_tokens", false, 1, 0);
-    add("kvq_encode_values", true, encode.kv_heads, tile);
+    if (encode.rotated) add("kvq_encode_rotate", encode.kv_heads, tile);
+    add("kvq_encode_tokens", 1, 0);
+    add("kvq_encode_values", encode.kv_heads, tile);
   }
-  add("kvq_encode_sections", false, 1, 0);
+  add("kvq_encode_sections", 1, 0);
   return launches;
 }
