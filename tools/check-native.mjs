@@ -1,4 +1,4 @@
-// Runs the native tests, and the addon's own tests under vitest, with AddressSanitizer and UndefinedBehaviorSanitizer; then compiles everything with clang++ to see its warnings.
+// Runs the native tests, and the addons' own tests under vitest, with AddressSanitizer and UndefinedBehaviorSanitizer; then compiles everything with clang++ to see its warnings.
 // Takes some minutes. Usage: node tools/check-native.mjs [--skip-clang]
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -17,12 +17,13 @@ function step(title, command, args, environment = {}) {
 }
 
 step("native tests with sanitizers", "make", ["-C", "native", "-j2", "test", `BUILD=${build}`, `EXTRA=${flags}`]);
-step("addon with sanitizers", "make", ["-C", "native", "-j2", `${build}/kvquant_cpu.node`, `BUILD=${build}`, `EXTRA=${flags}`]);
+step("addons with sanitizers", "make", ["-C", "native", "-j2", `${build}/kvquant_cpu.node`, `${build}/kvquant_cuda.node`, `BUILD=${build}`, `EXTRA=${flags}`]);
 const preload = spawnSync("g++", ["-print-file-name=libasan.so"], { encoding: "utf8" }).stdout.trim();
-step("tests of the addon with sanitizers", process.execPath, [join("node_modules", "vitest", "vitest.mjs"), "run", "packages/cpu", "packages/model/src/engine/native-engine.test.ts"], {
+step("tests of the addons with sanitizers", process.execPath, [join("node_modules", "vitest", "vitest.mjs"), "run", "packages/cpu", "packages/cuda", "packages/model/src/engine/native-engine.test.ts"], {
   KVQUANT_ADDON: join(root, "native", build, "kvquant_cpu.node"),
+  KVQUANT_CUDA_ADDON: join(root, "native", build, "kvquant_cuda.node"),
   LD_PRELOAD: preload,
   // V8 keeps what it likes until the process ends.
   ASAN_OPTIONS: "detect_leaks=0",
 });
-if (!process.argv.includes("--skip-clang")) step("clang++ without warnings", "make", ["-C", "native", "-j2", "test", "build-clang/kvquant_cpu.node", "BUILD=build-clang", `CXX=${process.env.CLANG ?? "clang++"}`, "EXTRA=-O0 -Werror"]);
+if (!process.argv.includes("--skip-clang")) step("clang++ without warnings", "make", ["-C", "native", "-j2", "test", "build-clang/kvquant_cpu.node", "build-clang/kvquant_cuda.node", "BUILD=build-clang", `CXX=${process.env.CLANG ?? "clang++"}`, "EXTRA=-O0 -Werror"]);

@@ -1,5 +1,5 @@
 // Installs and builds the workspace when something changed since the last time, and otherwise returns at once.
-// Needs Node 20+, git and Python 3; pnpm is fetched by npx at the version package.json pins. The native addon needs a C++20 compiler and make, which are installed where that is
+// Needs Node 20+, git and Python 3; pnpm is fetched by npx at the version package.json pins. The native addons need a C++20 compiler and make, which are installed where that is
 // possible; without them everything else works, on the reference engine.
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -48,7 +48,7 @@ export async function setUp(options = {}) {
       await runStep("installing packages", [...pnpmCommand(), "install", "--frozen-lockfile"], write);
       writeStamp({ install: wanted.install, ...(stamp.addon === undefined ? {} : { addon: stamp.addon }) });
     }
-    const addon = stamp.addon !== wanted.addon || !hasAddon();
+    const addon = stamp.addon !== wanted.addon || !addons.every(hasAddon);
     const failed = addon ? await buildAddon(write) : undefined;
     if (build) {
       await runStep("building", [...pnpmCommand(), "exec", "turbo", "run", "build", "--output-logs=errors-only", "--no-daemon", "--concurrency=2"], write);
@@ -76,13 +76,16 @@ function checkNode() {
   if (major < 20) throw new Error(`setup: Node 20 or newer is needed, this is ${process.version} at ${process.execPath}; get one from https://nodejs.org`);
 }
 
-/** Whether the addon of @kvquant/cpu has been built. */
-export function hasAddon() {
-  return existsSync(join(root, "packages", "cpu", "build", "Release", "kvquant_cpu.node"));
+/** Packages with an addon. */
+const addons = ["cpu", "cuda"];
+
+/** Whether the addon of a package has been built. */
+export function hasAddon(name = "cpu") {
+  return existsSync(join(root, "packages", name, "build", "Release", `kvquant_${name}.node`));
 }
 
 /**
- * Compiles the addon. A machine that cannot is told so, and goes on without it.
+ * Compiles the addons. A machine that cannot is told so, and goes on without them.
  * @param {(text: string) => void} write
  * @returns {Promise<string | undefined>} undefined, or what to write into the stamp so that it is tried again with other sources only
  */
@@ -91,11 +94,13 @@ async function buildAddon(write) {
     if (!hasCompiler() && process.getuid?.() === 0 && existsSync("/usr/bin/apt-get")) {
       await runStep("installing a C++ compiler", ["sh", "-c", "apt-get update -q && apt-get install -y -q g++ make python3"], write);
     }
-    await runStep("compiling the native addon", [process.execPath, join(root, "packages", "cpu", "scripts", "build-addon.mjs")], write);
+    for (const name of addons) {
+      await runStep(`compiling the native addon of @kvquant/${name}`, [process.execPath, join(root, "packages", "cpu", "scripts", "build-addon.mjs")], write, join(root, "packages", name));
+    }
     return undefined;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    write(`${reason}\nsetup: going on without the native addon: the reference engine is used, and tests of the addon are skipped\n`);
+    write(`${reason}\nsetup: going on without native addons that could not be built: the reference engine is used, and their tests are skipped\n`);
     return `failed ${fingerprints().addon}`;
   }
 }
@@ -115,8 +120,8 @@ function fingerprints() {
     sources.push(...listFiles(join(root, folder, "src")).filter((file) => !file.endsWith(".test.ts")));
   }
   const install = hashFiles(manifests, runtime);
-  const native = ["include", "ops", "runtime", "node"].flatMap((part) => listFiles(join(root, "native", part)));
-  const addon = hashFiles([...native, "packages/cpu/binding.gyp", ...listFiles(join(root, "packages", "cpu", "scripts"))], runtime);
+  const native = ["include", "ops", "runtime", "node", "cuda-node", "cuda"].flatMap((part) => listFiles(join(root, "native", part)).filter((file) => /\.(h|cpp)$/.test(file)));
+  const addon = hashFiles([...native, ...addons.flatMap((name) => [`packages/${name}/binding.gyp`, ...listFiles(join(root, "packages", name, "scripts"))])], runtime);
   return { install, build: hashFiles(sources, install), addon };
 }
 
@@ -163,7 +168,7 @@ function isCurrent(wanted) {
   return (
     stamp.install === wanted.install &&
     stamp.build === wanted.build &&
-    ((stamp.addon === wanted.addon && hasAddon()) || stamp.addon === `failed ${wanted.addon}`) &&
+    ((stamp.addon === wanted.addon && addons.every(hasAddon)) || stamp.addon === `failed ${wanted.addon}`) &&
     existsSync(join(root, "node_modules", ".modules.yaml")) &&
     missingOutputs().length === 0
   );
@@ -188,9 +193,9 @@ function writeStamp(stamp) {
 
 /**
  * Runs a command with its output kept back, shows the seconds passing, and prints the output when it fails.
- * @param {string} title @param {string[]} command @param {(text: string) => void} write
+ * @param {string} title @param {string[]} command @param {(text: string) => void} write @param {string} [cwd]
  */
-async function runStep(title, command, write) {
+async function runStep(title, command, write, cwd = root) {
   const started = Date.now();
   const seconds = () => Math.round((Date.now() - started) / 1000);
   const terminal = process.stderr.isTTY === true;
@@ -202,7 +207,7 @@ async function runStep(title, command, write) {
   let stop = () => {};
   try {
     const code = await new Promise((resolve, reject) => {
-      const child = spawn(/** @type {string} */ (command[0]), command.slice(1), { cwd: root, env: childEnvironment, stdio: ["ignore", "pipe", "pipe"] });
+      const child = spawn(/** @type {string} */ (command[0]), command.slice(1), { cwd, env: childEnvironment, stdio: ["ignore", "pipe", "pipe"] });
       child.stdout.on("data", (chunk) => output.push(chunk));
       child.stderr.on("data", (chunk) => output.push(chunk));
       stop = () => void child.kill();

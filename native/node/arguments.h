@@ -66,10 +66,4 @@ inline std::vector<uint32_t> copy_integers(const Napi::Value &value, const char 
   return {array.Data(), array.Data() + array.ElementLength()};
 }
 
-inline kvq_isa isa(const Napi::Object &object) {
-  const auto isa = static_cast<kvq_isa>(integer(object, "isa", KVQ_ISA_COUNT - 1));
-  if (!kvq_isa_available(isa)) reject(object.Env(), std::string("isa: this CPU has no ") + kvq_isa_name(isa));
-  return isa;
-}
-
 }  // namespace kvquant::node

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "kvquant/codec.h"
-#include "node/arguments.h"
 #include "node/codec.h"
+#include "node/isa-argument.h"
 #include "node/promise-worker.h"
 #include "node/rope-options.h"
 

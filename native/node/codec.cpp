@@ -1,7 +1,8 @@
 #include "node/codec.h"
 
 #include "kvquant/codec.h"
-#include "node/arguments.h"
+#include "node/codec-options.h"
+#include "node/isa-argument.h"
 #include "node/promise-worker.h"
 
 namespace kvquant::node {
@@ -59,10 +60,7 @@ Napi::Function KeyCodecObject::define(Napi::Env env) {
 KeyCodecObject::KeyCodecObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<KeyCodecObject>(info) {
   const auto options = info[0].As<Napi::Object>();
   isa_ = isa(options);
-  KeyArrays arrays{integer(options, "kvHeads"), integer(options, "headDim"), integer(options, "rotaryDim"), integer(options, "bits"), flag(options, "pageScales"), flag(options, "outliers"),
-                   copy_floats(options.Get("scale"), "scale"), copy_floats(options.Get("zero"), "zero"), copy_floats(options.Get("low"), "low"), copy_floats(options.Get("high"), "high"),
-                   copy_floats(options.Get("levels"), "levels"), copy_floats(options.Get("midpoints"), "midpoints"), copy_floats(options.Get("feedbackWeights"), "feedbackWeights"), {}};
-  for (const float channel : copy_floats(options.Get("feedbackOrder"), "feedbackOrder")) arrays.feedback_order.push_back(channel >= 0 && channel < 65535.0f ? static_cast<uint16_t>(channel) : 65535);
+  KeyArrays arrays = read_key_arrays(options);
   call(info.Env(), [&] { codec_ = std::make_shared<const KeyCodec>(std::move(arrays)); });
 }
 
@@ -85,8 +83,7 @@ Napi::Function ValueCodecObject::define(Napi::Env env) {
 ValueCodecObject::ValueCodecObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<ValueCodecObject>(info) {
   const auto options = info[0].As<Napi::Object>();
   isa_ = isa(options);
-  ValueArrays arrays{integer(options, "kvHeads"), integer(options, "headDim"), integer(options, "rotaryDim"), integer(options, "bits"), flag(options, "rotated"), integer(options, "outlierCount"),
-                     copy_floats(options.Get("levels"), "levels"), copy_floats(options.Get("midpoints"), "midpoints"), copy_floats(options.Get("mean"), "mean"), copy_floats(options.Get("deviation"), "deviation")};
+  ValueArrays arrays = read_value_arrays(options);
   call(info.Env(), [&] { codec_ = std::make_shared<const ValueCodec>(std::move(arrays)); });
 }
 

@@ -1,7 +1,7 @@
 #include "node/model.h"
 
-#include "node/arguments.h"
 #include "node/cache.h"
+#include "node/isa-argument.h"
 #include "node/promise-worker.h"
 #include "node/rope-options.h"
 

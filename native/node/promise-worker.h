@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "runtime/runtime-error.h"
-#include "runtime/step.h"
 
 namespace kvquant::node {
 
@@ -19,6 +18,8 @@ inline const char *code_of(kvq_status status) {
     case KVQ_UNSUPPORTED: return "UNSUPPORTED";
     case KVQ_OUT_OF_CAPACITY: return "OUT_OF_CAPACITY";
     case KVQ_CORRUPT_DATA: return "CORRUPT_DATA";
+    case KVQ_DISPOSED: return "DISPOSED";
+    case KVQ_UNAVAILABLE: return "NATIVE_UNAVAILABLE";
     default: return "INVALID_ARGUMENT";
   }
 }
@@ -61,8 +62,9 @@ void call(Napi::Env env, const Work &work) {
 // Keeps `held` alive until `work` has run on a thread of libuv's pool.
 class PromiseWorker : public Napi::AsyncWorker {
  public:
-  static Napi::Value start(Napi::Env env, const std::vector<Napi::Object> &held, std::function<void()> work, std::function<void()> done = {}) {
-    auto *worker = new PromiseWorker(env, std::move(work), std::move(done));
+  // Resolves to undefined, or to what `result` makes on the main thread.
+  static Napi::Value start(Napi::Env env, const std::vector<Napi::Object> &held, std::function<void()> work, std::function<void()> done = {}, std::function<Napi::Value(Napi::Env)> result = {}) {
+    auto *worker = new PromiseWorker(env, std::move(work), std::move(done), std::move(result));
     for (const Napi::Object &object : held) worker->held_.push_back(Napi::Persistent(object));
     const Napi::Promise promise = worker->deferred_.Promise();
     worker->Queue();
@@ -70,18 +72,19 @@ class PromiseWorker : public Napi::AsyncWorker {
   }
 
  private:
-  PromiseWorker(Napi::Env env, std::function<void()> work, std::function<void()> done)
-      : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)), work_(std::move(work)), done_(std::move(done)) {}
+  PromiseWorker(Napi::Env env, std::function<void()> work, std::function<void()> done, std::function<Napi::Value(Napi::Env)> result)
+      : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)), work_(std::move(work)), done_(std::move(done)), result_(std::move(result)) {}
 
   void Execute() override { failure_ = catch_failure(work_); }
   void OnOK() override {
     if (done_) done_();
-    if (failure_.code.empty()) deferred_.Resolve(Env().Undefined());
+    if (failure_.code.empty()) deferred_.Resolve(result_ ? result_(Env()) : Env().Undefined());
     else deferred_.Reject(failure_.to_error(Env()).Value());
   }
 
   Napi::Promise::Deferred deferred_;
   std::function<void()> work_, done_;
+  std::function<Napi::Value(Napi::Env)> result_;
   Failure failure_;
   std::vector<Napi::ObjectReference> held_;
 };

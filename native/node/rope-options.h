@@ -4,7 +4,7 @@
 
 #include "node/arguments.h"
 #include "node/promise-worker.h"
-#include "runtime/layer-plan.h"
+#include "runtime/codec.h"
 
 namespace kvquant::node {
 

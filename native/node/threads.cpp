@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "kvquant/attention.h"
-#include "node/arguments.h"
+#include "node/isa-argument.h"
 #include "node/promise-worker.h"
 
 namespace kvquant::node {

@@ -16,6 +16,9 @@ class RuntimeError : public std::runtime_error {
   kvq_status status_;
 };
 
+// The caller asked for the work to end.
+struct Cancelled : std::exception {};
+
 // Throws unless `status` is KVQ_OK.
 inline void require(kvq_status status, const char *what) {
   if (status != KVQ_OK) throw RuntimeError(status, what);

@@ -13,8 +13,6 @@
 
 namespace kvquant {
 
-struct Cancelled : std::exception {};
-
 // Consecutive rows of the batch that extend one sequence.
 struct StepSequence {
   SequenceCache *cache;

@@ -2,7 +2,7 @@
 
 import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
-import type { EngineChoice, LoadModelOptions } from "@kvquant/model";
+import type { CacheBackend, EngineChoice, LoadModelOptions } from "@kvquant/model";
 import type { Sensitivity } from "@kvquant/quant";
 
 type Isa = NonNullable<LoadModelOptions["isa"]>;
@@ -20,6 +20,7 @@ export interface ModelOptions extends CommonOptions {
   readonly engine?: EngineChoice;
   readonly isa?: Isa;
   readonly attention?: "pages" | "tiles";
+  readonly backends?: readonly CacheBackend[];
   readonly products?: "fast" | "exact";
 }
 
@@ -51,7 +52,16 @@ export function addModelOptions(command: Command, products: "fast" | "exact" = "
     .addOption(new Option("--engine <kind>", "native kernels, or the reference in fp32 (default: auto, native where it can)").choices(["auto", "native", "reference"]))
     .addOption(new Option("--isa <name>", "instruction set of the native engine (default: the best)").choices(["scalar", "avx2", "avx512"]))
     .addOption(new Option("--attention <kind>", "on compressed pages, or on pages decoded first, which any quantizer and head dim can (default: pages where kernels exist)").choices(["pages", "tiles"]))
+    .option("--backends <list>", "where caches attend: cuda, cpu, reference or several with commas, the first that can be had (default: the engine's own)", parseBackends)
     .addOption(new Option("--products <kind>", "of the native engine: fast with 8-bit activations, exact in fp32").choices(["fast", "exact"]).default(products));
+}
+
+function parseBackends(text: string): CacheBackend[] {
+  const known: readonly string[] = ["cuda", "cpu", "reference"];
+  const names = text.split(",").map((name) => name.trim());
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new InvalidArgumentError(`expected ${known.join(", ")} or several of them with commas, got ${JSON.stringify(unknown)}`);
+  return names as CacheBackend[];
 }
 
 /** Adds {@link QuantizerOptions}. */

@@ -27,11 +27,11 @@ export async function withModel<Result>(
 }
 
 /** What a model is run with besides threads; workers get the same. */
-export type EngineSettings = Pick<LoadModelOptions, "engine" | "isa" | "attention" | "exactProducts">;
+export type EngineSettings = Pick<LoadModelOptions, "engine" | "isa" | "attention" | "backends" | "exactProducts">;
 
 /** Options of running a model. */
-export function engineOptions({ engine, isa, attention, products }: ModelOptions): EngineSettings {
-  return { engine, isa, attention, exactProducts: products === "exact" ? "all" : "none" };
+export function engineOptions({ engine, isa, attention, backends, products }: ModelOptions): EngineSettings {
+  return { engine, isa, attention, backends, exactProducts: products === "exact" ? "all" : "none" };
 }
 
 /** Options of finding a model, with its steps shown. */

@@ -7,7 +7,9 @@ typedef enum kvq_status {
   KVQ_INVALID_ARGUMENT,
   KVQ_UNSUPPORTED,
   KVQ_OUT_OF_CAPACITY, /* memory could not be allocated */
-  KVQ_CORRUPT_DATA
+  KVQ_CORRUPT_DATA,
+  KVQ_DISPOSED,   /* used after it was released */
+  KVQ_UNAVAILABLE /* no driver or device, or one that stopped working */
 } kvq_status;
 
 #endif

@@ -9,6 +9,7 @@ import type { CachePage } from "./cache-page.js";
 import { gatherGroup, scatterGroup } from "./head-major.js";
 import type { LayerPlan } from "./layer-plan.js";
 import type { LayerTokens } from "./layer-tokens.js";
+import type { LayerAttention } from "./page-attention.js";
 import { encodePages } from "./page-coding.js";
 import { createStaging } from "./staging.js";
 import type { Staging } from "./staging.js";
@@ -50,6 +51,21 @@ export function encodeClosing(rules: LayerRules, tokens: LayerTokens): CachePage
     ? Math.ceil(tokens.open.tokens / PAGE_TOKENS)
     : visiblePages(tokens.length - 1, tokens.rule(rules.tailTokens)) - tokens.pages.length;
   return count === 0 ? [] : encodePages(tokens, count, plan, { shape, table: rope.tables(0, tokens.length, tokens.length) });
+}
+
+/** The attention of `attendLayer` by a plug-in that reads pages as they are. */
+export async function attendPages(call: LayerRules & Pick<AttendCall, "tokens" | "q" | "out"> & { readonly attention: LayerAttention }): Promise<readonly CachePage[]> {
+  const { tokens, q, out } = call;
+  const { length } = tokens;
+  const first = length - q.rows;
+  const closing = encodeClosing(call, tokens);
+  const pages = [...tokens.pages, ...closing];
+  const rule = tokens.rule(call.tailTokens);
+  const visible = Uint32Array.from({ length: q.rows }, (_, row) => visiblePages(first + row, rule));
+  const lastOfFirst = pages[visible[0]! - 1];
+  const exactFrom = lastOfFirst === undefined ? tokens.sinkTokens : lastOfFirst.start + lastOfFirst.tokens;
+  await call.attention.attend({ q, out, length, pages, visible, sinks: tokens.sinks.tokens, exactFrom, readExact: (range, keys, values) => tokens.readExact(range, keys, values) });
+  return closing;
 }
 
 /**

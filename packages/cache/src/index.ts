@@ -7,6 +7,7 @@ export { createKvCache } from "./kv-cache.js";
 export type { KvCache, KvCacheOptions } from "./kv-cache.js";
 export type { LayerPlan } from "./layer-plan.js";
 export type { LayerStore } from "./layer-store.js";
+export type { LayerAttention, PageAttention, PageAttentionCall } from "./page-attention.js";
 export { decodePageAtRest, encodePageAtRest } from "./page-at-rest.js";
 export type { PageAtRest } from "./page-at-rest.js";
 export { typescriptKernel } from "./typescript-kernel.js";

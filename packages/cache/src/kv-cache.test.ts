@@ -5,7 +5,7 @@ import type { AttentionKernel, CacheShape, KvquantErrorCode, Matrix } from "@kvq
 
 import { createKvCache } from "./kv-cache.js";
 import type { KvCache, KvCacheOptions } from "./kv-cache.js";
-import { feed, feedInChunks, maximumDifference, randomSequence, rowsOf } from "./test-sequence.js";
+import { feed, feedInChunks, maximumDifference, randomSequence, rowsOf } from "./testing/test-sequence.js";
 import { float32Codec } from "./testing/index.js";
 import { typescriptKernel } from "./typescript-kernel.js";
 

@@ -10,6 +10,7 @@ import { checkLayerPlan } from "./layer-plan.js";
 import type { LayerPlan } from "./layer-plan.js";
 import { createLayerStore } from "./layer-store.js";
 import type { LayerStore, ManagedLayer } from "./layer-store.js";
+import type { PageAttention } from "./page-attention.js";
 import { typescriptKernel } from "./typescript-kernel.js";
 import { createWorkspacePool } from "./workspace.js";
 
@@ -31,6 +32,8 @@ export interface KvCacheOptions {
   readonly quantizeOpenPage?: boolean;
   /** Does the products of exact attention. Default: the TypeScript one. */
   readonly kernel?: AttentionKernel;
+  /** Attends to pages as they are, in place of a kernel that sees them decoded. Default: none. */
+  readonly attention?: PageAttention;
 }
 
 /** The cache of one sequence. */
@@ -67,22 +70,23 @@ export interface KvCache extends Disposable {
 /**
  * Makes an empty cache.
  * @throws INVALID_ARGUMENT for a shape, plan or count that makes no sense
- * @throws UNSUPPORTED for `post-rope` keys with a rope whose frequencies depend on the sequence length
+ * @throws UNSUPPORTED for `post-rope` keys with a rope whose frequencies depend on the sequence length, or `quantizeOpenPage` with a plug-in that reads pages
  */
 export function createKvCache(options: KvCacheOptions): KvCache {
-  const { shape, rope, sinkTokens = 1, tailTokens = 64, quantizeOpenPage = false, kernel = typescriptKernel } = options;
+  const { shape, rope, sinkTokens = 1, tailTokens = 64, quantizeOpenPage = false, kernel = typescriptKernel, attention } = options;
   checkCacheShape(shape);
   check(rope.config.headDim === shape.headDim, "rope.config.headDim", `the shape's head dim ${shape.headDim}`, rope.config.headDim);
   checkInteger("sinkTokens", sinkTokens, { minimum: 0 });
   checkInteger("tailTokens", tailTokens, { minimum: 0 });
   const plans = options.layers === "fp16" ? new Array<"fp16">(shape.layers).fill("fp16") : options.layers;
   check(plans.length === shape.layers, "layers", `${shape.layers} plans, one a layer`, plans.length);
+  if (attention !== undefined && quantizeOpenPage) throw new KvquantError("UNSUPPORTED", `quantizeOpenPage: expected a cache whose kernel sees decoded pages, got attention by ${attention.id}`);
   const pool = createWorkspacePool();
   const layers = plans.map((plan, index) => {
     if (plan !== "fp16") checkPlan(`layers[${index}]`, plan, rope);
-    return createLayerStore({ index, shape, rope, plan, sinkTokens, tailTokens, quantizeOpenPage, kernel, pool });
+    return createLayerStore({ index, shape, rope, plan, sinkTokens, tailTokens, quantizeOpenPage, kernel, attention, pool });
   });
-  return assemble({ shape, kernel, quantizeOpenPage }, layers);
+  return assemble({ shape, backend: attention?.id ?? kernel.id, quantizeOpenPage }, layers);
 }
 
 function checkPlan(what: string, plan: LayerPlan, rope: Rope): void {
@@ -92,8 +96,8 @@ function checkPlan(what: string, plan: LayerPlan, rope: Rope): void {
   }
 }
 
-function assemble(fixed: { readonly shape: CacheShape; readonly kernel: AttentionKernel; readonly quantizeOpenPage: boolean }, layers: readonly ManagedLayer[]): KvCache {
-  const { shape, kernel, quantizeOpenPage } = fixed;
+function assemble(fixed: { readonly shape: CacheShape; readonly backend: string; readonly quantizeOpenPage: boolean }, layers: readonly ManagedLayer[]): KvCache {
+  const { shape, backend, quantizeOpenPage } = fixed;
   let disposed = false;
   const checkOpen = (): void => {
     if (disposed) throw new KvquantError("DISPOSED", "cache: expected an open cache, got a disposed one");
@@ -157,7 +161,7 @@ function assemble(fixed: { readonly shape: CacheShape; readonly kernel: Attentio
       return pageBits(layers, shape.kvHeads * shape.headDim);
     },
     backends() {
-      return [kernel.id];
+      return [backend];
     },
     dispose,
     [Symbol.dispose]: dispose,

@@ -6,8 +6,8 @@ import type { CacheShape } from "@kvquant/spec";
 
 import { createKvCache } from "./kv-cache.js";
 import type { KvCacheOptions } from "./kv-cache.js";
-import { feed, feedInChunks, maximumDifference, randomSequence } from "./test-sequence.js";
-import type { TestSequence } from "./test-sequence.js";
+import { feed, feedInChunks, maximumDifference, randomSequence } from "./testing/test-sequence.js";
+import type { TestSequence } from "./testing/test-sequence.js";
 import { float32Codec, pageRule, referenceCacheAttention } from "./testing/index.js";
 import type { ReferenceCacheInput } from "./testing/index.js";
 

@@ -4,7 +4,7 @@ import type { Rope } from "@kvquant/rope";
 import { KvquantError, PAGE_TOKENS, check, checkFinite, checkInteger } from "@kvquant/spec";
 import type { AttentionKernel, CacheShape, Matrix } from "@kvquant/spec";
 
-import { attendLayer, encodeClosing } from "./attend-layer.js";
+import { attendLayer, attendPages, encodeClosing } from "./attend-layer.js";
 import type { LayerRules } from "./attend-layer.js";
 import type { CacheBytes } from "./cache-bytes.js";
 import type { CachePage } from "./cache-page.js";
@@ -12,6 +12,7 @@ import { checkMatrix, encodeTokens } from "./check-tokens.js";
 import type { LayerPlan } from "./layer-plan.js";
 import { createLayerTokens } from "./layer-tokens.js";
 import type { LayerTokens } from "./layer-tokens.js";
+import type { LayerAttention, PageAttention } from "./page-attention.js";
 import type { WorkspacePool } from "./workspace.js";
 
 /** One layer of a cache. A call that throws leaves it unchanged. */
@@ -63,24 +64,34 @@ export interface LayerContext {
   readonly tailTokens: number;
   readonly quantizeOpenPage: boolean;
   readonly kernel: AttentionKernel;
+  /** Reads pages in place of the kernel. */
+  readonly attention: PageAttention | undefined;
   readonly pool: WorkspacePool;
 }
 
 /** Makes an empty layer; options are checked by `createKvCache`. An fp16 layer has neither sinks nor pages: all its tokens are exact. */
 export function createLayerStore(context: LayerContext): ManagedLayer {
   const sinkTokens = context.plan === "fp16" ? 0 : context.sinkTokens;
-  return assemble(context, createLayerTokens(context.shape.kvHeads * context.shape.headDim, sinkTokens), 0);
+  return assemble(context, { tokens: createLayerTokens(context.shape.kvHeads * context.shape.headDim, sinkTokens), queryable: 0, attention: context.attention?.openLayer(context.index) });
 }
 
-function assemble(context: LayerContext, initial: LayerTokens, initialQueryable: number): ManagedLayer {
+/** Where a layer starts from. */
+interface LayerState {
+  readonly tokens: LayerTokens;
+  readonly queryable: number;
+  readonly attention: LayerAttention | undefined;
+}
+
+function assemble(context: LayerContext, state: LayerState): ManagedLayer {
   const { shape, rope, index, quantizeOpenPage, kernel } = context;
   const plan = context.plan === "fp16" ? undefined : context.plan;
   const rules: LayerRules = { shape, rope, plan, tailTokens: plan === undefined ? Infinity : context.tailTokens, quantizeOpenPage };
   const keyCols = shape.kvHeads * shape.headDim;
   const queryCols = shape.queryHeads * shape.headDim;
-  let tokens = initial;
+  const { attention } = state;
+  let { tokens } = state;
   /** How many of the newest tokens can be queried: those of the last append whose keys are all still held as they see them. */
-  let queryable = initialQueryable;
+  let { queryable } = state;
   let attending = false;
   let released = false;
   const name = (what: string): string => `layer ${index} ${what}`;
@@ -126,7 +137,7 @@ function assemble(context: LayerContext, initial: LayerTokens, initialQueryable:
       attending = true;
       const workspace = context.pool.acquire();
       try {
-        const closing = await attendLayer({ ...rules, kernel, tokens, workspace, q, out });
+        const closing = attention === undefined ? await attendLayer({ ...rules, kernel, tokens, workspace, q, out }) : await attendPages({ ...rules, attention, tokens, q, out });
         checkOpen("attend");
         tokens.close(closing);
         // Older queries saw as exact what has just been dropped.
@@ -141,6 +152,7 @@ function assemble(context: LayerContext, initial: LayerTokens, initialQueryable:
       checkInteger(name("truncate tokens"), count, { minimum: 0, maximum: tokens.length });
       if (count === tokens.length) return;
       tokens.truncate(count);
+      attention?.forget(count);
       queryable = 0;
     },
     pages() {
@@ -158,7 +170,7 @@ function assemble(context: LayerContext, initial: LayerTokens, initialQueryable:
     },
     fork() {
       checkIdle("fork");
-      return assemble(context, tokens.fork(), queryable);
+      return assemble(context, { tokens: tokens.fork(), queryable, attention: attention?.fork() });
     },
     checkpoint() {
       checkIdle("checkpoint");
@@ -169,12 +181,15 @@ function assemble(context: LayerContext, initial: LayerTokens, initialQueryable:
         checkIdle("restore");
         if (held === undefined) tokens.truncate(length);
         else tokens = held.fork();
+        // Truncations since the checkpoint may have made any token another one.
+        attention?.forget(0);
         queryable = 0;
       };
     },
     checkIdle,
     release() {
       released = true;
+      attention?.release();
       tokens = createLayerTokens(keyCols, 0);
     },
   };

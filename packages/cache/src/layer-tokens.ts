@@ -10,6 +10,8 @@ import type { PageRule } from "./visible-pages.js";
 /** Storage of one layer in position order: sinks, then closed pages, then exact tokens (tail and open page). No rules, no checks. */
 export interface LayerTokens {
   readonly length: number;
+  /** First tokens that never enter a page. */
+  readonly sinkTokens: number;
   readonly sinks: ExactTokens;
   readonly pages: readonly CachePage[];
   /** Tokens from `openStart()` on, in chunks that are the pages to come. */
@@ -22,6 +24,8 @@ export interface LayerTokens {
   /** Adds pages that follow the closed ones, and drops their exact copies. */
   close(pages: readonly CachePage[]): void;
   truncate(tokens: number): void;
+  /** Decodes exact tokens from position `first` on, sinks or others but not both, into `[count, cols]` each. */
+  readExact(range: { readonly first: number; readonly count: number }, keys: Float32Array, values: Float32Array): void;
   fork(): LayerTokens;
 }
 
@@ -49,6 +53,7 @@ function assemble(sinkTokens: number, { sinks, open, pages }: Parts): LayerToken
     get length() {
       return sinks.tokens < sinkTokens ? sinks.tokens : openStart() + open.tokens;
     },
+    sinkTokens,
     sinks,
     pages,
     open,
@@ -78,6 +83,20 @@ function assemble(sinkTokens: number, { sinks, open, pages }: Parts): LayerToken
       const last = pages.at(-1);
       if (last !== undefined && last.start + last.tokens > tokens) pages[pages.length - 1] = { ...last, tokens: tokens - last.start };
       if (tokens < sinks.tokens) sinks.truncate(tokens);
+    },
+    readExact({ first, count }, keys, values) {
+      const isSink = first < sinkTokens;
+      const exact = isSink ? sinks : open;
+      const chunkTokens = isSink ? Math.max(1, sinkTokens) : PAGE_TOKENS;
+      const from = isSink ? first : first - openStart();
+      const cols = keys.length / count;
+      for (let done = 0; done < count; ) {
+        const rows = Math.min(count - done, chunkTokens - ((from + done) % chunkTokens));
+        const range = { first: from + done, count: rows };
+        exact.read("key", range, keys.subarray(done * cols, (done + rows) * cols));
+        exact.read("value", range, values.subarray(done * cols, (done + rows) * cols));
+        done += rows;
+      }
     },
     fork() {
       return assemble(sinkTokens, { sinks: sinks.fork(), open: open.fork(), pages: [...pages] });

@@ -6,7 +6,8 @@ import type { RopeConfig } from "@kvquant/rope";
 import type { CacheShape } from "@kvquant/spec";
 
 import { createKvCache } from "./kv-cache.js";
-import { feed, maximumDifference, randomSequence } from "./test-sequence.js";
+import { createMirror } from "./test-page-attention.js";
+import { feed, maximumDifference, randomSequence } from "./testing/test-sequence.js";
 import { float32Codec, referenceCacheAttention } from "./testing/index.js";
 
 const shape: CacheShape = { layers: 1, queryHeads: 2, kvHeads: 1, headDim: 8 };
@@ -42,11 +43,13 @@ function seenBy(ledger: Ledger, position: number, { sinkTokens, tailTokens }: { 
   return seen;
 }
 
-it("agrees with float64 and a token-by-token ledger after any history of appends, attends, truncations and forks", async () => {
+it.each(["decoded tiles", "a plug-in that reads pages"])("agrees with float64 and a token-by-token ledger after any history of appends, attends, truncations and forks, on %s", async (by) => {
   await fc.assert(
     fc.asyncProperty(fc.constantFrom(0, 1, 4), fc.constantFrom(0, 1, 20, 64), fc.array(step, { minLength: 3, maxLength: 9 }), async (sinkTokens, tailTokens, steps) => {
       const plan = { key: float32Codec(0.5), value: float32Codec(8), keyFrame: "pre-rope" as const };
-      let cache = createKvCache({ shape, rope: createRope(ropeConfig), layers: [plan], sinkTokens, tailTokens });
+      const rope = createRope(ropeConfig);
+      const attention = by === "decoded tiles" ? {} : { attention: createMirror({ shape, rope, ...plan }) };
+      let cache = createKvCache({ shape, rope, layers: [plan], sinkTokens, tailTokens, ...attention });
       const rule = { sinkTokens, tailTokens };
       let ledger: Ledger = [];
       // Position p holds row p of the sequence that `held` says.

@@ -8,7 +8,7 @@ import type { BlockCodec, CacheShape, EncodedBlock } from "@kvquant/spec";
 
 import { createKvCache } from "./kv-cache.js";
 import type { LayerPlan } from "./layer-plan.js";
-import { feed, feedInChunks, maximumDifference, randomSequence, rowsOf } from "./test-sequence.js";
+import { feed, feedInChunks, maximumDifference, randomSequence, rowsOf } from "./testing/test-sequence.js";
 import { normalNumbers, seededRandom } from "./testing/index.js";
 
 const shape: CacheShape = { layers: 1, queryHeads: 6, kvHeads: 3, headDim: 64 };

@@ -9,7 +9,6 @@ import nodeGypBuild from "node-gyp-build";
 
 /** Arrays of a key codec; see `kvq_key_plan` in `native/include/kvquant/page.h`. */
 export interface KeyCodecOptions {
-  readonly isa: number;
   readonly kvHeads: number;
   readonly headDim: number;
   readonly rotaryDim: number;
@@ -28,7 +27,6 @@ export interface KeyCodecOptions {
 
 /** Arrays of a value codec; see `kvq_value_plan`. */
 export interface ValueCodecOptions {
-  readonly isa: number;
   readonly kvHeads: number;
   readonly headDim: number;
   readonly rotaryDim: number;
@@ -169,8 +167,8 @@ export interface AddonModel {
 /** What the addon exports. */
 export interface Addon {
   isas(): (string | null)[];
-  readonly KeyCodec: new (options: KeyCodecOptions) => AddonCodec;
-  readonly ValueCodec: new (options: ValueCodecOptions) => AddonCodec;
+  readonly KeyCodec: new (options: KeyCodecOptions & { readonly isa: number }) => AddonCodec;
+  readonly ValueCodec: new (options: ValueCodecOptions & { readonly isa: number }) => AddonCodec;
   readonly Threads: new (threads: number) => AddonThreads;
   readonly Cache: new (options: AddonCacheOptions | { readonly forkOf: AddonCache } | { readonly likeOf: AddonCache }) => AddonCache;
   readonly Model: new (options: AddonModelOptions) => AddonModel;

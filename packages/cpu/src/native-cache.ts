@@ -4,7 +4,7 @@ import { checkMatrix } from "@kvquant/cache";
 import type { CacheBits, CacheBytes, CachePage, KvCache, LayerStore } from "@kvquant/cache";
 import { ropeFrequencies } from "@kvquant/rope";
 import type { RopeConfig } from "@kvquant/rope";
-import { KvquantError, PAGE_TOKENS, check, checkCacheShape, checkFinite, checkInteger, checkLength } from "@kvquant/spec";
+import { KvquantError, PAGE_TOKENS, awaitNative, callNative, check, checkCacheShape, checkFinite, checkInteger, checkLength } from "@kvquant/spec";
 import type { CacheShape } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
@@ -12,7 +12,6 @@ import type { AddonCache, AddonPage, KernelPath } from "./addon.js";
 import { chooseIsa, isaNumber } from "./isa.js";
 import type { Isa } from "./isa.js";
 import type { NativeCodec } from "./native-codec.js";
-import { awaitNative, callNative } from "./native-error.js";
 import type { NativeThreads } from "./native-threads.js";
 
 /** How a layer is compressed. */

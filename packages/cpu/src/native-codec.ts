@@ -1,14 +1,13 @@
 /** Native codecs of the built-in quantizers: the bytes and numbers of `@kvquant/quant`, faster. */
 
 import { channelOfCode } from "@kvquant/quant";
-import { KvquantError, PAGE_TOKENS, check, checkFinite, checkInteger, checkLength } from "@kvquant/spec";
+import { KvquantError, PAGE_TOKENS, callNative, check, checkFinite, checkInteger, checkLength } from "@kvquant/spec";
 import type { BlockCodec, QuantizerArtifact, Side } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
-import type { AddonCodec } from "./addon.js";
+import type { AddonCodec, KeyCodecOptions, ValueCodecOptions } from "./addon.js";
 import { chooseIsa, isaNumber } from "./isa.js";
 import type { Isa } from "./isa.js";
-import { callNative } from "./native-error.js";
 
 /** A codec with the addon's handle, which native caches are made of. */
 export interface NativeCodec extends BlockCodec {
@@ -47,7 +46,8 @@ export function openNativeCodec(artifact: QuantizerArtifact, options: { readonly
   if (reason !== undefined) throw new KvquantError("UNSUPPORTED", `openNativeCodec: ${reason}`);
   const side = SIDES[artifact.id]!;
   const isa = chooseIsa(options.isa);
-  const handle = callNative(() => (side === "key" ? openKeys(artifact, isaNumber(isa)) : openValues(artifact, isaNumber(isa))), artifact.id);
+  const { KeyCodec, ValueCodec } = loadAddon();
+  const handle = callNative(() => (side === "key" ? new KeyCodec({ isa: isaNumber(isa), ...keyCodecOptions(artifact) }) : new ValueCodec({ isa: isaNumber(isa), ...valueCodecOptions(artifact) })), artifact.id);
   const [kvHeads = 0, headDim = 0] = artifact.arrays.geometry!;
   const columns = kvHeads * headDim;
   return {
@@ -77,12 +77,12 @@ function sizes(artifact: QuantizerArtifact): { readonly kvHeads: number; readonl
   return { kvHeads, headDim, rotaryDim };
 }
 
-function openKeys(artifact: QuantizerArtifact, isa: number): AddonCodec {
+/** Sizes and arrays of a fitted key quantizer as native code takes them. @throws CORRUPT_DATA for missing arrays */
+export function keyCodecOptions(artifact: QuantizerArtifact): KeyCodecOptions {
   const { arrays, stages } = artifact;
   const pageScales = artifact.id === "kvquant/page-keys";
   const feedback = stages.includes("feedback");
-  return new (loadAddon().KeyCodec)({
-    isa,
+  return {
     ...sizes(artifact),
     bits: artifact.bits,
     pageScales,
@@ -95,13 +95,13 @@ function openKeys(artifact: QuantizerArtifact, isa: number): AddonCodec {
     midpoints: required(artifact, "midpoints"),
     feedbackOrder: feedback ? arrays.feedbackOrder : undefined,
     feedbackWeights: feedback ? arrays.feedbackWeights : undefined,
-  });
+  };
 }
 
-function openValues(artifact: QuantizerArtifact, isa: number): AddonCodec {
+/** Sizes and arrays of a fitted value quantizer as native code takes them. @throws CORRUPT_DATA for missing arrays */
+export function valueCodecOptions(artifact: QuantizerArtifact): ValueCodecOptions {
   const rotated = artifact.id === "kvquant/rotated-values";
-  return new (loadAddon().ValueCodec)({
-    isa,
+  return {
     ...sizes(artifact),
     bits: artifact.bits,
     rotated,
@@ -110,7 +110,7 @@ function openValues(artifact: QuantizerArtifact, isa: number): AddonCodec {
     midpoints: required(artifact, "midpoints"),
     mean: rotated ? required(artifact, "mean") : undefined,
     deviation: rotated ? required(artifact, "deviation") : undefined,
-  });
+  };
 }
 
 function required(artifact: QuantizerArtifact, name: string): Float32Array {

@@ -2,7 +2,7 @@
 
 import type { RopeConfig } from "@kvquant/rope";
 import { ropeFrequencies } from "@kvquant/rope";
-import { KvquantError, check, checkInteger, checkLength } from "@kvquant/spec";
+import { KvquantError, awaitNative, callNative, check, checkInteger, checkLength } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
 import type { AddonModel, ModelSizes } from "./addon.js";
@@ -10,7 +10,6 @@ import { chooseIsa, isaNumber } from "./isa.js";
 import type { Isa } from "./isa.js";
 import { isNativeCache } from "./native-cache.js";
 import type { NativeKvCache } from "./native-cache.js";
-import { awaitNative, callNative } from "./native-error.js";
 import type { NativeThreads } from "./native-threads.js";
 
 /** Sizes of a model and its rotary embedding. */

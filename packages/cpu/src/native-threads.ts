@@ -2,11 +2,10 @@
 
 import { availableParallelism } from "node:os";
 
-import { checkInteger } from "@kvquant/spec";
+import { awaitNative, callNative, checkInteger } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
 import type { AddonThreads } from "./addon.js";
-import { awaitNative, callNative } from "./native-error.js";
 
 /** A small persistent pool; the calling thread is one of its threads. One native call at a time uses it. */
 export interface NativeThreads {

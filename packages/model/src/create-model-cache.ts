@@ -1,6 +1,6 @@
 /** Caches that fit a model and its engine. */
 
-import { createKvCache } from "@kvquant/cache";
+import { createKvCache, typescriptKernel } from "@kvquant/cache";
 import type { KvCache, LayerPlan } from "@kvquant/cache";
 import { createNativeCache, explainNativeCodec, openNativeCodec } from "@kvquant/cpu";
 import type { NativeKvCache } from "@kvquant/cpu";
@@ -8,10 +8,14 @@ import { artifactTableBytes, checkArtifactModel, openArtifact } from "@kvquant/q
 import type { KvqArtifact, Quantizer } from "@kvquant/quant";
 import { createRope } from "@kvquant/rope";
 import { KvquantError } from "@kvquant/spec";
-import type { BlockCodec, CacheShape, QuantizerArtifact } from "@kvquant/spec";
+import type { AttentionKernel, BlockCodec, CacheShape, QuantizerArtifact } from "@kvquant/spec";
 import type { ModelConfig } from "./config/model-config.js";
+import type { CudaCaches } from "./cuda-caches.js";
 import type { Engine } from "./engine/engine.js";
 import { NativeEngine } from "./engine/native-engine.js";
+
+/** Where a cache attends: kernels on a GPU, native kernels of the CPU, or plain TypeScript. */
+export type CacheBackend = "cuda" | "cpu" | "reference";
 
 /** How a cache of a model is made. */
 export interface ModelCacheOptions {
@@ -32,6 +36,12 @@ export interface ModelCacheOptions {
   readonly attention?: "pages" | "tiles" | undefined;
   /** Arithmetic of attention on pages: `fast` (default) or `exact`. */
   readonly precision?: "fast" | "exact" | undefined;
+  /**
+   * Backends to attend on, the first that can be had; `cache.backends()` says which it is, and `onSkippedBackend` is told why others before it are not. Without any of those asked for there is
+   * no cache but an error. Default: the engine's own.
+   */
+  readonly backends?: readonly CacheBackend[] | undefined;
+  readonly onSkippedBackend?: ((backend: CacheBackend, reason: string) => void) | undefined;
 }
 
 /** The model a cache is for. */
@@ -42,6 +52,8 @@ export interface CacheModel {
   readonly fingerprint: string;
   readonly shape: CacheShape;
   readonly engine: Engine;
+  /** Caches on a GPU. */
+  readonly cuda: CudaCaches;
 }
 
 /** Quantizers that only ever run on tiles: the ladder's rungs, which exist to be compared with. */
@@ -49,13 +61,48 @@ const TILE_QUANTIZERS = new Set(["kvquant/channel-keys-post-rope", "kvquant/toke
 
 /**
  * An empty cache.
- * @throws MODEL_MISMATCH for an artifact of another model or another number of sinks; UNSUPPORTED when no kernel reads its pages and tiles were not asked for
+ * @throws MODEL_MISMATCH for an artifact of another model or another number of sinks; UNSUPPORTED when no kernel reads its pages and tiles were not asked for; NATIVE_UNAVAILABLE when none of the
+ * backends asked for can be had
  */
 export function createModelCache(model: CacheModel, options: ModelCacheOptions): KvCache {
   const { artifact } = options;
   const sinkTokens = options.sinkTokens ?? (artifact === "fp16" ? 1 : artifact.sinkTokens);
   if (artifact !== "fp16") checkArtifactModel(artifact, { fingerprint: model.fingerprint, shape: model.shape, sinkTokens });
-  return usesPages(model, options) ? nativeCache(model, options, sinkTokens) : tileCache(model, options, sinkTokens);
+  return options.backends === undefined ? engineCache(model, options, sinkTokens) : backendCache(model, options, sinkTokens);
+}
+
+/** The cache that suits the engine. */
+function engineCache(model: CacheModel, options: ModelCacheOptions, sinkTokens: number): KvCache {
+  return usesPages(model, options) ? nativeCache(model, options, sinkTokens) : tileCache(model, options, sinkTokens, model.engine.kernel);
+}
+
+/** The cache of the first backend of the list that can be had. */
+function backendCache(model: CacheModel, options: ModelCacheOptions, sinkTokens: number): KvCache {
+  const { artifact, tailTokens, backends = [], onSkippedBackend } = options;
+  const reasons: string[] = [];
+  for (const backend of backends) {
+    const reason = explainBackend(model, options, backend);
+    if (reason === undefined) {
+      if (backend === "reference") return tileCache(model, options, sinkTokens, typescriptKernel);
+      if (backend === "cpu") return engineCache(model, options, sinkTokens);
+      const plans = (): LayerPlan[] => layerPlans(model, artifact as KvqArtifact, options.quantizers);
+      return model.cuda.create({ shape: model.shape, rope: model.config.rope, artifact, plans, sinkTokens, tailTokens });
+    }
+    reasons.push(`${backend}: ${reason}`);
+    onSkippedBackend?.(backend, reason);
+  }
+  throw new KvquantError("NATIVE_UNAVAILABLE", `backends: expected one of ${backends.join(", ") || "a list that is not empty"}, got none; ${reasons.join("; ")}`);
+}
+
+/** Why a backend cannot make the cache; undefined when it can. */
+function explainBackend({ engine, cuda, config }: CacheModel, { artifact, attention, quantizeOpenPage, precision }: ModelCacheOptions, backend: CacheBackend): string | undefined {
+  if (backend === "reference") return undefined;
+  if (backend === "cpu") return engine instanceof NativeEngine ? undefined : `no native kernels run with the ${engine.id} engine`;
+  if (attention === "tiles" || quantizeOpenPage === true) return "it attends to compressed pages only, tiles or quantizeOpenPage were asked for";
+  if (precision === "exact") return "it has no exact precision";
+  const { type } = config.rope.scaling;
+  if (type === "dynamic" || type === "longrope") return `it has no rope scaling of the type ${type}`;
+  return cuda.explain(artifact, config.headDim);
 }
 
 function usesPages({ engine }: CacheModel, { artifact, attention, quantizeOpenPage }: ModelCacheOptions): boolean {
@@ -104,7 +151,7 @@ function makeNativeCache(model: CacheModel, { artifact, tailTokens, precision }:
   });
 }
 
-function tileCache(model: CacheModel, options: ModelCacheOptions, sinkTokens: number): KvCache {
+function tileCache(model: CacheModel, options: ModelCacheOptions, sinkTokens: number, kernel: AttentionKernel): KvCache {
   const { artifact, tailTokens, quantizeOpenPage } = options;
   return createKvCache({
     shape: model.shape,
@@ -113,7 +160,7 @@ function tileCache(model: CacheModel, options: ModelCacheOptions, sinkTokens: nu
     sinkTokens,
     ...(tailTokens === undefined ? {} : { tailTokens }),
     ...(quantizeOpenPage === undefined ? {} : { quantizeOpenPage }),
-    kernel: model.engine.kernel,
+    kernel,
   });
 }
 

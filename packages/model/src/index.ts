@@ -15,7 +15,7 @@ export type { GeneratedToken, GenerateOptions } from "./generate/generate.js";
 export { createRandom } from "./generate/random.js";
 export { sampleToken } from "./generate/sample-token.js";
 export type { Sampling } from "./generate/sample-token.js";
-export type { ModelCacheOptions } from "./create-model-cache.js";
+export type { CacheBackend, ModelCacheOptions } from "./create-model-cache.js";
 export { LanguageModel } from "./language-model.js";
 export { loadModel } from "./load-model.js";
 export type { LoadModelOptions } from "./load-model.js";

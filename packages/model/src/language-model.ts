@@ -1,12 +1,14 @@
 /** A loaded language model: an open file, its tokenizer and an engine, with caches made to fit. */
 
 import type { KvCache } from "@kvquant/cache";
+import type { CudaDeviceOptions } from "@kvquant/cuda";
 import { KvquantError } from "@kvquant/spec";
 import type { CacheShape } from "@kvquant/spec";
 import type { ModelConfig } from "./config/model-config.js";
 import { checkContext } from "./check-context.js";
 import { createModelCache } from "./create-model-cache.js";
-import type { CacheModel, ModelCacheOptions } from "./create-model-cache.js";
+import type { CacheBackend, CacheModel, ModelCacheOptions } from "./create-model-cache.js";
+import { CudaCaches } from "./cuda-caches.js";
 import { CalibrationPasses } from "./engine/calibration-passes.js";
 import type { LayerAttention, LayerGradients, PassOptions } from "./engine/calibration-passes.js";
 import type { Engine, ForwardOptions } from "./engine/engine.js";
@@ -24,15 +26,18 @@ export class LanguageModel implements AsyncDisposable {
   readonly #engine: Engine;
   readonly #threads: number | undefined;
   readonly #attention: ModelCacheOptions["attention"];
+  readonly #backends: ModelCacheOptions["backends"];
+  readonly #cuda: CudaCaches;
   readonly #onWarning: ((message: string) => void) | undefined;
   #passes: CalibrationPasses | undefined;
   /** Calibration differentiates in fp32, whatever engine runs the model; made when first needed unless it is that engine. */
   #reference: ReferenceEngine | undefined;
   readonly #sharedCaches: CacheModel["shared"] = new WeakMap();
   #warned = false;
+  readonly #skipped = new Set<string>();
   #disposed = false;
 
-  constructor(parts: { name: string; file: ModelFile; tokenizer: Tokenizer; engine: Engine; threads?: number | undefined; attention?: ModelCacheOptions["attention"]; onWarning?: ((message: string) => void) | undefined }) {
+  constructor(parts: { name: string; file: ModelFile; tokenizer: Tokenizer; engine: Engine; threads?: number | undefined; attention?: ModelCacheOptions["attention"]; backends?: ModelCacheOptions["backends"]; cuda?: CudaDeviceOptions | undefined; onWarning?: ((message: string) => void) | undefined }) {
     this.name = parts.name;
     this.config = parts.file.config;
     this.fingerprint = parts.file.fingerprint;
@@ -41,6 +46,8 @@ export class LanguageModel implements AsyncDisposable {
     this.#engine = parts.engine;
     this.#threads = parts.threads;
     this.#attention = parts.attention;
+    this.#backends = parts.backends;
+    this.#cuda = new CudaCaches(parts.cuda);
     this.#onWarning = parts.onWarning;
   }
 
@@ -63,11 +70,19 @@ export class LanguageModel implements AsyncDisposable {
 
   /**
    * An empty cache.
-   * @throws MODEL_MISMATCH for an artifact of another model or another number of sinks
+   * @throws MODEL_MISMATCH for an artifact of another model or another number of sinks; NATIVE_UNAVAILABLE when none of the backends asked for can be had
    */
   createCache(options: ModelCacheOptions): KvCache {
     this.#checkLive();
-    return createModelCache({ shared: this.#sharedCaches, config: this.config, fingerprint: this.fingerprint, shape: this.shape, engine: this.#engine }, { ...options, attention: options.attention ?? this.#attention });
+    return createModelCache(
+      { shared: this.#sharedCaches, config: this.config, fingerprint: this.fingerprint, shape: this.shape, engine: this.#engine, cuda: this.#cuda },
+      {
+        ...options,
+        attention: options.attention ?? this.#attention,
+        backends: options.backends ?? this.#backends,
+        onSkippedBackend: options.onSkippedBackend ?? ((backend, reason) => this.#warnOfBackend(backend, reason)),
+      },
+    );
   }
 
   /**
@@ -115,6 +130,7 @@ export class LanguageModel implements AsyncDisposable {
     this.#disposed = true;
     await this.#passes?.dispose();
     await this.#reference?.dispose();
+    this.#cuda.dispose();
     await this.#engine.dispose();
     this.#file.close();
   }
@@ -129,6 +145,14 @@ export class LanguageModel implements AsyncDisposable {
     this.#reference ??= this.#passes === undefined ? await ReferenceEngine.create(this.#file, { threads: this.#threads }) : undefined;
     this.#passes ??= await CalibrationPasses.create(this.#reference!);
     return this.#passes;
+  }
+
+  /** Warns once of a backend that cannot be had. */
+  #warnOfBackend(backend: CacheBackend, reason: string): void {
+    const warning = `the ${backend} backend is not used: ${reason}`;
+    if (this.#skipped.has(warning)) return;
+    this.#skipped.add(warning);
+    this.#onWarning?.(warning);
   }
 
   /** Warns once of a context longer than the model was trained for. */

@@ -1,5 +1,6 @@
 /** Loads a model by name: resolves it, opens the file, reads tokenizer and weights. */
 
+import type { CudaDeviceOptions } from "@kvquant/cuda";
 import { createEngine } from "./create-engine.js";
 import type { EngineOptions } from "./create-engine.js";
 import type { ModelCacheOptions } from "./create-model-cache.js";
@@ -13,7 +14,11 @@ import { createTokenizer } from "./tokenizer/create-tokenizer.js";
 export interface LoadModelOptions extends ResolveOptions, Omit<EngineOptions, "onLayerLoaded"> {
   /** How caches made without saying so attend; see {@link ModelCacheOptions}. */
   readonly attention?: ModelCacheOptions["attention"];
-  /** Told in a sentence when the reference engine takes the native one's place, and, once, when a context goes beyond what the model was trained for. */
+  /** Backends that caches made without saying so attend on; see {@link ModelCacheOptions}. */
+  readonly backends?: ModelCacheOptions["backends"];
+  /** The GPU of caches on the `cuda` backend, and how much of its memory they may take. Default: the first one, all of it. */
+  readonly cuda?: CudaDeviceOptions | undefined;
+  /** Told in a sentence when the reference engine takes the native one's place or a backend of `backends` is passed over, and, once, when a context goes beyond what the model was trained for. */
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
@@ -30,7 +35,7 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
       ...options,
       onLayerLoaded: (done, total) => options.onProgress?.({ stage: "load", done, total }),
     });
-    return new LanguageModel({ name: resolved.name, file, tokenizer, engine, threads: options.threads, attention: options.attention, onWarning: options.onWarning });
+    return new LanguageModel({ name: resolved.name, file, tokenizer, engine, threads: options.threads, attention: options.attention, backends: options.backends, cuda: options.cuda, onWarning: options.onWarning });
   } catch (error) {
     file.close();
     throw error;

@@ -10,3 +10,4 @@ export { KvquantError } from "./error.js";
 export type { KvquantErrorCode } from "./error.js";
 export { PAGE_TOKENS } from "./matrix.js";
 export type { Axis, Bits, Matrix, Side } from "./matrix.js";
+export { awaitNative, callNative, fromNative } from "./native-error.js";

@@ -76,7 +76,7 @@ async function runGenerate(name: string, options: GenerateCommandOptions, io: Io
     const summary = summarize(model, cache, { answer, cacheName: choice.name, promptTokens: prompt.length });
     context.progress.note(
       `${summary.promptTokens} tokens in, ${summary.generatedTokens} out (${summary.finish}), ${summary.tokensPerSecond.toFixed(1)} tokens/s; ` +
-        `cache ${choice.name}: ${formatBytes(summary.cacheBytes)}${summary.bitsPerValue === null ? ", no page closed yet" : `, closed pages ${summary.bitsPerValue.toFixed(2)} bits/value`}`,
+        `cache ${choice.name}: ${formatBytes(summary.cacheBytes)}${summary.bitsPerValue === null ? ", no page closed yet" : `, closed pages ${summary.bitsPerValue.toFixed(2)} bits/value`}, attention on ${summary.backends.join(", ")}`,
     );
     context.printJson({ ...summary, prompt: options.prompt });
   });
@@ -97,5 +97,6 @@ function summarize(model: LanguageModel, cache: KvCache, run: { answer: Answer; 
     tokensPerSecond: answer.tokensPerSecond,
     bitsPerValue: cache.bitsPerValue()?.mean ?? null,
     cacheBytes: cache.bytes().total,
+    backends: cache.backends(),
   };
 }

@@ -1,4 +1,4 @@
-/** Conformance suite for attention kernels, float64 references of a kernel and of a whole cache, and a codec for exactness tests. */
+/** Conformance suite for attention kernels, float64 references of a kernel and of a whole cache, a codec for exactness tests, and sequences to put through caches. */
 
 export { attentionKernelCases } from "./attention-kernel-cases.js";
 export type { ConformanceCase } from "./attention-kernel-cases.js";
@@ -8,3 +8,5 @@ export { normalNumbers, seededRandom } from "./random.js";
 export { plainFloat32Attention, referenceAttention } from "./reference-attention.js";
 export { pageRule, referenceCacheAttention } from "./reference-cache.js";
 export type { ReferenceCacheInput } from "./reference-cache.js";
+export { feed, feedInChunks, maximumDifference, randomSequence, rowsOf } from "./test-sequence.js";
+export type { TestSequence } from "./test-sequence.js";

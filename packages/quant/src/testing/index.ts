@@ -6,3 +6,4 @@ export { NMSE_BOUNDS } from "./law.js";
 export type { LawSubject, QuantizerLaw } from "./law.js";
 export { relativeError } from "./law-tools.js";
 export { assertLaws, findBrokenLaws, quantizerLaws } from "./laws.js";
+export { randomArtifact } from "./random-artifact.js";

@@ -1,11 +1,11 @@
-/** Errors of the addon as errors of the packages. */
+/** Errors of native addons as errors of the packages. */
 
-import { KvquantError } from "@kvquant/spec";
-import type { KvquantErrorCode } from "@kvquant/spec";
+import { KvquantError } from "./error.js";
+import type { KvquantErrorCode } from "./error.js";
 
-const CODES: ReadonlySet<string> = new Set<KvquantErrorCode>(["INVALID_ARGUMENT", "UNSUPPORTED", "OUT_OF_CAPACITY", "CORRUPT_DATA", "CANCELLED", "DISPOSED"]);
+const CODES: ReadonlySet<string> = new Set<KvquantErrorCode>(["INVALID_ARGUMENT", "UNSUPPORTED", "OUT_OF_CAPACITY", "CORRUPT_DATA", "CANCELLED", "DISPOSED", "NATIVE_UNAVAILABLE"]);
 
-/** Turns what the addon threw into a KvquantError with the same code; anything else passes through. `where` goes before the message. */
+/** Turns what an addon threw into a KvquantError with the same code; anything else passes through. `where` goes before the message. */
 export function fromNative(error: unknown, where?: string): unknown {
   if (!(error instanceof Error) || KvquantError.isInstance(error)) return error;
   const { code } = error as Error & { code?: string };
@@ -13,7 +13,7 @@ export function fromNative(error: unknown, where?: string): unknown {
   return new KvquantError(code as KvquantErrorCode, where === undefined ? error.message : `${where}: ${error.message}`, { cause: error });
 }
 
-/** Runs a call into the addon. */
+/** Runs a call into an addon. @throws what {@link fromNative} makes of its errors */
 export function callNative<Result>(call: () => Result, where?: string): Result {
   try {
     return call();
@@ -22,7 +22,7 @@ export function callNative<Result>(call: () => Result, where?: string): Result {
   }
 }
 
-/** Awaits asynchronous work of the addon. */
+/** Awaits asynchronous work of an addon. @throws what {@link fromNative} makes of its errors */
 export async function awaitNative<Result>(work: () => Promise<Result>, where?: string): Promise<Result> {
   try {
     return await work();

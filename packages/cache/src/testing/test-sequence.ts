@@ -1,10 +1,11 @@
-/** Shared by the tests of this package: a random sequence, and ways to put it through a cache. */
+/** A random sequence, and ways to put it through a cache. */
 
 import type { CacheShape, Matrix } from "@kvquant/spec";
 
-import type { KvCache } from "./kv-cache.js";
-import { normalNumbers, seededRandom } from "./testing/random.js";
+import type { KvCache } from "../kv-cache.js";
+import { normalNumbers, seededRandom } from "./random.js";
 
+/** Keys, values and queries before RoPE, `[tokens, heads * headDim]`. */
 export interface TestSequence {
   readonly shape: CacheShape;
   readonly tokens: number;
@@ -13,6 +14,7 @@ export interface TestSequence {
   readonly q: Float32Array;
 }
 
+/** A sequence of normal numbers, the same for the same seed. */
 export function randomSequence(shape: CacheShape, tokens: number, seed = 1): TestSequence {
   const random = seededRandom(seed);
   const keyCols = shape.kvHeads * shape.headDim;
@@ -25,6 +27,7 @@ export function randomSequence(shape: CacheShape, tokens: number, seed = 1): Tes
   };
 }
 
+/** Rows `from .. to - 1`, a view. */
 export function rowsOf(data: Float32Array, cols: number, from: number, to: number): Matrix {
   return { data: data.subarray(from * cols, to * cols), rows: to - from, cols };
 }
@@ -53,7 +56,7 @@ export async function feedInChunks(cache: KvCache, sequence: TestSequence, chunk
   return out;
 }
 
-/** NaN when any number on either side is. */
+/** The largest difference of two arrays; NaN when any number on either side is. */
 export function maximumDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) throw new Error(`lengths ${a.length} and ${b.length} differ`);
   let maximum = 0;
