@@ -9,7 +9,7 @@ export { createEngine } from "./create-engine.js";
 export type { EngineChoice, EngineOptions } from "./create-engine.js";
 export type { Engine, ForwardOptions } from "./engine/engine.js";
 export { NativeEngine } from "./engine/native-engine.js";
-export type { NativeEngineOptions } from "./engine/native-engine.js";
+export type { BatchSequence, NativeEngineOptions } from "./engine/native-engine.js";
 export { generate } from "./generate/generate.js";
 export type { GeneratedToken, GenerateOptions } from "./generate/generate.js";
 export { createRandom } from "./generate/random.js";
