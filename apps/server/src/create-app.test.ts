@@ -245,7 +245,12 @@ describe("limits and keys", () => {
     const announced = await small.post("/v1/chat/completions", long, { headers: { "content-length": String(long.length) } });
     expect([announced.status, announced.body.error.code, announced.headers.get("connection")]).toEqual([413, "body_too_large", "close"]);
     let sent = 0;
-    const endless = new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(100).fill(32)) || void sent++ });
+    const endless = new ReadableStream({
+      pull(controller) {
+        sent++;
+        controller.enqueue(new Uint8Array(100).fill(32));
+      },
+    });
     const response = await small.app.request("/v1/chat/completions", { method: "POST", headers: { "content-type": "application/json" }, body: endless, duplex: "half" } as RequestInit);
     expect(response.status).toBe(413);
     expect(sent).toBeLessThan(20);
