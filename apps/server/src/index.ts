@@ -9,6 +9,10 @@ export type { FidelityFigures, FidelityMonitor } from "./fidelity/fidelity-monit
 export { createLogger } from "./http/logger.js";
 export type { Logger, LogLevel } from "./http/logger.js";
 export type { ServerContext } from "./http/server-context.js";
+export { runLoad } from "./load/run-load.js";
+export type { LoadOptions, LoadReport, Spread } from "./load/run-load.js";
+export { delayQuantile, scrapeDelays } from "./load/scrape-delays.js";
+export type { DelayBuckets } from "./load/scrape-delays.js";
 export type { ServedModel } from "./models/served-model.js";
 export { listen, startServer } from "./start-server.js";
 export type { RunningServer } from "./start-server.js";

@@ -23,27 +23,27 @@ export function createFidelityScorer(model: LanguageModel, options: { readonly c
     const block = createReferenceBlock(passTokens, vocabulary);
     const comparison = { divergence: 0, agrees: false };
     const score = { kldSum: 0, kldMax: 0, agreeing: 0, positions: 0 };
-    const rowsOf = async (cache: KvCache, part: Int32Array, skip: number): Promise<Float32Array | undefined> => {
+    /** Hands the rows from `skip` on to `use` before anyone else can compute into the same buffer. */
+    const run = async (cache: KvCache, part: Int32Array, { skip, use }: { readonly skip: number; readonly use: (rows: Float32Array) => void }): Promise<void> => {
       throwIfAborted(signal);
       const hidden = await model.forward(part, cache, { signal });
       throwIfAborted(signal);
-      return skip >= part.length ? undefined : model.logProbabilities(hidden.subarray(skip * width), part.length - skip);
+      if (skip < part.length) use(await model.logProbabilities(hidden.subarray(skip * width), part.length - skip));
     };
-    for (let start = 0; start < tokens.length; start += passTokens) {
-      const part = tokens.subarray(start, start + passTokens);
-      const skip = Math.max(0, first - start);
-      // The rows are a buffer that the next call reuses: they are copied into the block before it.
-      const reference = await rowsOf(exact, part, skip);
-      if (reference !== undefined) block.fill(reference, part.length - skip);
-      const other = await rowsOf(served, part, skip);
-      if (other === undefined) continue;
+    const compare = (rows: Float32Array): void => {
       for (let row = 0; row < block.rows; row++) {
-        compareRow(block, other, row, comparison);
+        compareRow(block, rows, row, comparison);
         score.kldSum += comparison.divergence;
         score.kldMax = Math.max(score.kldMax, comparison.divergence);
         score.agreeing += comparison.agrees ? 1 : 0;
         score.positions++;
       }
+    };
+    for (let start = 0; start < tokens.length; start += passTokens) {
+      const part = tokens.subarray(start, start + passTokens);
+      const skip = Math.max(0, first - start);
+      await run(exact, part, { skip, use: (rows) => block.fill(rows, part.length - skip) });
+      await run(served, part, { skip, use: compare });
     }
     return score;
   };

@@ -64,7 +64,8 @@ async function* produce(server: ServerContext, options: AnswerOptions, deadline:
   const writers = choices.map((_, index) => format.choice(index));
   const streamed = options.includeUsage ? null : undefined;
   try {
-    model.monitor?.interrupt();
+    // All of them: models share the processors.
+    for (const { monitor } of server.models) monitor?.interrupt();
     const generations = submitAll(server, options, deadline.signal);
     const observe = observer(server, model.name, choices.length);
     for await (const { index, part } of mergeParts(generations)) {
