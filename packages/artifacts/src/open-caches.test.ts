@@ -1,15 +1,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { listReadyArtifacts } from "@kvquant/artifacts";
 import type { LanguageModel } from "@kvquant/model";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseCacheChoices } from "./cache-choice.js";
 import { isCalibrationChosen } from "./calibration.js";
-import type { Context } from "./context.js";
 import { writeKeptCalibration } from "./kept-calibration.js";
+import { listReadyArtifacts } from "./list-ready-artifacts.js";
 import { openCaches } from "./open-caches.js";
-import { createProgress } from "./progress.js";
+import type { Preparation } from "./preparation.js";
 
 const [ready] = listReadyArtifacts();
 // Ready artifacts need nothing of a model but its identity.
@@ -32,9 +31,8 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function context(): Context {
-  const progress = createProgress({ isTTY: false, columns: 80, write: (text: string) => ((notes += text), true) } as never, {});
-  return { progress, signal: new AbortController().signal, json: false, print: () => undefined, printJson: () => undefined };
+function context(): Preparation {
+  return { progress: { run: (_title, work) => work(() => undefined), note: (text) => void (notes += text) }, signal: new AbortController().signal };
 }
 
 describe("openCaches", () => {

@@ -4,10 +4,10 @@ import { resolve } from "node:path";
 import { calibrateModel } from "@kvquant/eval";
 import type { Calibration } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
-import type { Context } from "./context.js";
+import type { Sensitivity } from "@kvquant/quant";
 import { calibrationFolder, readKeptCalibration, writeKeptCalibration } from "./kept-calibration.js";
 import type { CalibrationSettings } from "./kept-calibration.js";
-import type { CalibrationOptions } from "./options.js";
+import type { Preparation } from "./preparation.js";
 import { readTokens } from "./text-source.js";
 
 /** Windows of a calibration unless asked otherwise, where the text has as many. */
@@ -15,14 +15,22 @@ const defaultSequences = 4;
 const defaultLength = 2048;
 
 /** How a model is calibrated; what is not given comes from the calibration kept for the model, or from defaults. */
-export interface CalibrateOptions extends CalibrationOptions {
+export interface CalibrateOptions {
+  /** First tokens kept exact, default 1. */
+  readonly sinks?: number | undefined;
+  /** Windows; default 4, or what the text has. */
+  readonly sequences?: number | undefined;
+  /** Tokens of a window; default 2,048, or the model's context. */
+  readonly length?: number | undefined;
+  /** Default `fisher`. */
+  readonly sensitivity?: Sensitivity | undefined;
   /** Path of a text; default: the text that ships for the model. */
   readonly data?: string | undefined;
   /** Names the option of the text in errors. */
   readonly dataOption: string;
   /** Makes this the calibration that presets use from now on, even when there is one. */
-  readonly replace?: boolean;
-  readonly context: Context;
+  readonly replace?: boolean | undefined;
+  readonly context: Preparation;
 }
 
 /** Runs or recalls a calibration, saying which. */

@@ -5,14 +5,14 @@ import { defaultPlanOptions, makeArtifact, planPreset, priceCalibration, smoothP
 import type { Calibration, Plan, PlanInput } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
 import type { KvqArtifact } from "@kvquant/quant";
-import type { Context } from "../context.js";
-import { calibrationFolder } from "../kept-calibration.js";
+import { calibrationFolder } from "./kept-calibration.js";
+import type { Preparation } from "./preparation.js";
 
 /** Length that bytes are stated for, and what is exact in it. */
 export type PlanLength = PlanInput["length"];
 
 /** Everything a plan of this model and calibration is solved from; prices are kept beside the calibration. */
-export async function pricePlan(model: LanguageModel, options: { readonly calibration: Calibration; readonly length: PlanLength; readonly context: Context }): Promise<PlanInput> {
+export async function pricePlan(model: LanguageModel, options: { readonly calibration: Calibration; readonly length: PlanLength; readonly context: Preparation }): Promise<PlanInput> {
   const { calibration, length, context } = options;
   const native = backendInfo().available;
   const { prices } = await context.progress.run(
@@ -40,7 +40,7 @@ export function fitPlan(model: LanguageModel, plan: Plan, calibration: Calibrati
 }
 
 /** The artifact of `kvq:<bits>`: the least harmful plan within that many true bits a value. */
-export async function fitPlannedBits(model: LanguageModel, bits: number, options: { readonly calibration: Calibration; readonly context: Context }): Promise<KvqArtifact> {
+export async function fitPlannedBits(model: LanguageModel, bits: number, options: { readonly calibration: Calibration; readonly context: Preparation }): Promise<KvqArtifact> {
   const { sinkTokens } = options.calibration.statistics;
   const input = await pricePlan(model, { ...options, length: { tokens: model.config.contextLength, tailTokens: 64, sinkTokens } });
   return fitPlan(model, solvePlan(input, { bits }), options.calibration);

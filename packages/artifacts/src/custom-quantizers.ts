@@ -1,4 +1,4 @@
-/** Quantizers from the user's own files: `--quantizer ./mine.mjs`. */
+/** Quantizers from the user's own files. */
 
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
@@ -8,9 +8,9 @@ import type { CachePreset, Quantizer } from "@kvquant/quant";
 import { check, KvquantError } from "@kvquant/spec";
 import type { Side } from "@kvquant/spec";
 
-/** What files given with `--quantizer` bring. */
+/** What the user's files bring. */
 export interface CustomQuantizers {
-  /** Caches by the name that `--caches` takes. */
+  /** Caches by the name that `parseCacheChoice` takes. */
   readonly presets: ReadonlyMap<string, CachePreset>;
   /** Everything that opening an artifact may need. */
   readonly quantizers: readonly Quantizer[];
@@ -22,28 +22,29 @@ export const noCustomQuantizers: CustomQuantizers = { presets: new Map(), quanti
 /**
  * Imports modules whose default export is a quantizer, `{ id, key, value }`, or a function of the kit of @kvquant/quant that returns either. A side is a
  * quantizer or the name of a preset to take it from; one that is not given stays exact, in fp16, so that the other is measured alone.
+ * @param option how the caller's users name a file, for errors
  * @throws IO_ERROR for a file that is not there, INVALID_ARGUMENT for one that exports something else or takes a name that is taken, UNSUPPORTED for
  * another version of the contract
  */
-export async function loadCustomQuantizers(paths: readonly string[] = []): Promise<CustomQuantizers> {
+export async function loadCustomQuantizers(paths: readonly string[] = [], option = "--quantizer"): Promise<CustomQuantizers> {
   const presets = new Map<string, CachePreset>();
   const quantizers = new Map<string, Quantizer>();
   for (const path of paths) {
-    const preset = await loadPreset(path);
+    const what = `${option} ${path}`;
+    const preset = await loadPreset(what, path);
     const taken = preset.id === "fp16" || presetNames.includes(preset.id) || presets.has(preset.id);
-    check(!taken, `--quantizer ${path}: id`, "a name that no other cache has", preset.id);
+    check(!taken, `${what}: id`, "a name that no other cache has", preset.id);
     presets.set(preset.id, preset);
     for (const quantizer of [preset.key, preset.value]) {
       if (isBuiltIn(quantizer.id)) continue;
-      check(!quantizers.has(quantizer.id), `--quantizer ${path}: quantizer id`, "one that no other quantizer has", quantizer.id);
+      check(!quantizers.has(quantizer.id), `${what}: quantizer id`, "one that no other quantizer has", quantizer.id);
       quantizers.set(quantizer.id, quantizer);
     }
   }
   return { presets, quantizers: [...quantizers.values()] };
 }
 
-async function loadPreset(path: string): Promise<CachePreset> {
-  const what = `--quantizer ${path}`;
+async function loadPreset(what: string, path: string): Promise<CachePreset> {
   const exported: unknown = await importDefault(what, path);
   const made: unknown = typeof exported === "function" ? await callFactory(what, exported as (kit: unknown) => unknown) : exported;
   check(typeof made === "object" && made !== null, what, "a default export that is a quantizer, { id, key, value }, or a function that returns one", describe(made));

@@ -1,7 +1,6 @@
 /** Turns names of caches into artifacts: reads files, and fits presets to the model's calibration. */
 
 import { readFile } from "node:fs/promises";
-import { findReadyArtifact } from "@kvquant/artifacts";
 import { makeArtifact } from "@kvquant/eval";
 import type { Calibration } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
@@ -12,9 +11,10 @@ import { plannedBits } from "./cache-choice.js";
 import type { CacheChoice } from "./cache-choice.js";
 import { calibrate, isCalibrationChosen } from "./calibration.js";
 import type { CalibrateOptions } from "./calibration.js";
-import { fitPlannedBits } from "./commands/plan-prices.js";
-import type { Context } from "./context.js";
 import { describeReadError } from "./describe-read-error.js";
+import { findReadyArtifact } from "./find-ready-artifact.js";
+import { fitPlannedBits } from "./plan-prices.js";
+import type { Preparation } from "./preparation.js";
 
 type PresetChoice = Extract<CacheChoice, { kind: "preset" }>;
 
@@ -67,7 +67,7 @@ async function fitPresets(model: LanguageModel, presets: readonly PresetChoice[]
  * Fits one preset, by name or as an object, and shows that it does.
  * @throws UNSUPPORTED when the calibration lacks what the preset needs; CANCELLED
  */
-export function fitPreset(model: LanguageModel, preset: string | CachePreset, options: { readonly calibration: Calibration; readonly context: Context }): Promise<KvqArtifact> {
+export function fitPreset(model: LanguageModel, preset: string | CachePreset, options: { readonly calibration: Calibration; readonly context: Preparation }): Promise<KvqArtifact> {
   const { context, calibration } = options;
   const name = typeof preset === "string" ? preset : preset.id;
   if (context.signal.aborted) throw new KvquantError("CANCELLED", `fitting ${name}: interrupted`);
