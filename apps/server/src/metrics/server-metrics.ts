@@ -132,7 +132,7 @@ function showMonitors(models: readonly ServedModel[], registers: Registry[]): vo
       collect() {
         for (const { name: model, monitor } of models) {
           const value = monitor?.figures()[field];
-          if (value != null) this.set({ model }, value);
+          if (value !== undefined && value !== null) this.set({ model }, value);
         }
       },
     });
