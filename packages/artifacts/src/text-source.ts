@@ -12,7 +12,7 @@ import { describeReadError } from "./describe-read-error.js";
  * @param option named in the error as the remedy, such as `--data`
  * @throws IO_ERROR for a file that cannot be read; INVALID_ARGUMENT when nothing ships for the model
  */
-export async function readTokens(model: LanguageModel, path: string | undefined, option: string): Promise<Int32Array> {
+export async function readTokens(model: Pick<LanguageModel, "name" | "tokenizer">, path: string | undefined, option: string): Promise<Int32Array> {
   const source = path ?? defaultText(model.name);
   if (source === undefined) {
     throw new KvquantError("INVALID_ARGUMENT", `${option}: expected a text file, because no text ships for model ${model.name}, got none; give ${option} <file>`);
