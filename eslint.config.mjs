@@ -39,6 +39,15 @@ export default defineConfig(
       "@typescript-eslint/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
     },
   },
+  {
+    files: ["apps/server/public/**/*.js"],
+    languageOptions: {
+      globals: Object.fromEntries(
+        ["AbortController", "AbortSignal", "Option", "ResizeObserver", "TextDecoderStream", "clearInterval", "document", "fetch", "getComputedStyle", "localStorage", "matchMedia", "performance", "sessionStorage", "setInterval"].map((name) => [name, "readonly"]),
+      ),
+    },
+    rules: { "no-unused-vars": ["error", { argsIgnorePattern: "^_" }] },
+  },
   { files: ["**/*.test.ts", "**/*.test.mjs"], rules: { "max-lines": ["error", { max: 600 }] } },
   {
     files: ["**/*.mjs", "**/tsup.config.ts", "vitest.config.ts"],

@@ -4,6 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   resolve: {
     alias: [
+      { find: "@kvquant/server", replacement: `${import.meta.dirname}/apps/server/src/index.ts` },
       { find: /^@kvquant\/([a-z]+)\/([a-z]+)$/, replacement: `${import.meta.dirname}/packages/$1/src/$2/index.ts` },
       { find: /^@kvquant\/([a-z]+)$/, replacement: `${import.meta.dirname}/packages/$1/src/index.ts` },
     ],

@@ -6,8 +6,8 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import ts from "typescript";
 import { findCycles } from "./find-cycles.mjs";
 
-/** A package imports only from those before it; apps come last and import each other never. */
-export const layers = ["spec", "packing", "codebook", "sparse", "rope", "quant", "cache", "cpu", "cuda", "model", "eval", "artifacts", "engine"];
+/** A package imports only from those before it; apps come last and import each other never. The server is an app that the command line starts, so it stands before the others. */
+export const layers = ["spec", "packing", "codebook", "sparse", "rope", "quant", "cache", "cpu", "cuda", "model", "eval", "artifacts", "engine", "server"];
 
 /**
  * @typedef {object} Package
@@ -70,7 +70,7 @@ function readPackages(root) {
       return {
         name: manifest.name,
         folder: join(folder, name),
-        layer: group === "apps" ? layers.length : layers.indexOf(name),
+        layer: group === "apps" && !layers.includes(name) ? layers.length : layers.indexOf(name),
         dependencies: manifest.published,
         testDependencies: new Set([...manifest.development, ...shared.development]),
       };

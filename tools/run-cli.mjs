@@ -1,4 +1,4 @@
-// `npm run kvquant -- <command>` and `npm run demo`: sets up what is missing, then runs the command line program.
+// `npm run kvquant -- <command>`, `npm run demo` and `npm start`: sets up what is missing, then runs the command line program.
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { root, setUp } from "./setup.mjs";

@@ -120,7 +120,8 @@ Napi::Function CacheObject::define(Napi::Env env) {
                       InstanceMethod<&CacheObject::append>("append"), InstanceMethod<&CacheObject::attend>("attend"), InstanceMethod<&CacheObject::time_attention>("timeAttention"),
                       InstanceMethod<&CacheObject::truncate>("truncate"), InstanceMethod<&CacheObject::truncate_layer>("truncateLayer"), InstanceMethod<&CacheObject::restore>("restore"),
                       InstanceMethod<&CacheObject::dispose>("dispose"), InstanceMethod<&CacheObject::bytes>("bytes"), InstanceMethod<&CacheObject::pages>("pages"),
-                      InstanceMethod<&CacheObject::add_page>("addPage"), InstanceMethod<&CacheObject::paths>("paths")});
+                      InstanceMethod<&CacheObject::add_page>("addPage"), InstanceMethod<&CacheObject::paths>("paths"),
+                      InstanceMethod<&CacheObject::export_exact>("exportExact"), InstanceMethod<&CacheObject::import_exact>("importExact")});
 }
 
 CacheObject::CacheObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<CacheObject>(info), shared_(std::make_shared<SharedCache>()) {
@@ -257,36 +258,44 @@ void CacheObject::dispose(const Napi::CallbackInfo &info) {
   shared_->cache.reset();
 }
 
-// bytes(): { pages, pageHeaders, sinks, exact, spare }
+// bytes(beyond?: Cache): { pages, pageHeaders, sinks, exact, tables }; with `beyond` of the blocks it does not share, without tables and room allocated ahead
 Napi::Value CacheObject::bytes(const Napi::CallbackInfo &info) {
   SequenceCache &cache = idle(info.Env());
+  const SequenceCache *beyond = nullptr;
+  if (info[0].IsObject()) {
+    CacheObject *other = CacheObject::Unwrap(info[0].As<Napi::Object>());
+    if (other->shared_->rules != shared_->rules) reject(info.Env(), "bytes: expected a cache of the same rules");
+    beyond = &other->idle(info.Env());
+  }
   LayerBytes sum;
   for (size_t index = 0; index < cache.layers(); index++) {
-    const LayerBytes layer = cache.layer(index).bytes();
+    const LayerBytes layer = cache.layer(index).bytes(beyond == nullptr ? nullptr : &beyond->layer(index));
     sum.pages += layer.pages;
     sum.page_headers += layer.page_headers;
     sum.sinks += layer.sinks;
     sum.exact += layer.exact;
   }
   size_t tables = 0;
-  for (const LayerRules &layer : cache.rules().layers) tables += layer.compressed() ? kvq_attention_tables_bytes(layer.plan->tables()) : 0;
+  if (beyond == nullptr) for (const LayerRules &layer : cache.rules().layers) tables += layer.compressed() ? kvq_attention_tables_bytes(layer.plan->tables()) : 0;
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("pages", static_cast<double>(sum.pages));
-  result.Set("pageHeaders", static_cast<double>(sum.page_headers + cache.allocator().spare_bytes()));
+  result.Set("pageHeaders", static_cast<double>(sum.page_headers + (beyond == nullptr ? cache.allocator().spare_bytes() : 0)));
   result.Set("sinks", static_cast<double>(sum.sinks));
   result.Set("exact", static_cast<double>(sum.exact));
   result.Set("tables", static_cast<double>(tables));
   return result;
 }
 
-// pages(layer, withBytes): { start, tokens, encodedTokens, keyBytes, valueBytes, keySaturated, ..., key?, value? }[]
+// pages(layer, withBytes, first = 0, count = all): { start, tokens, encodedTokens, keyBytes, valueBytes, keySaturated, ..., key?, value? }[]
 Napi::Value CacheObject::pages(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   SequenceCache &cache = idle(env);
   const LayerCache &layer = cache.layer(integer(info[0], "layer", cache.layers() - 1));
   const bool with_bytes = info[1].ToBoolean();
-  Napi::Array result = Napi::Array::New(env, layer.page_count());
-  for (size_t index = 0; index < layer.page_count(); index++) {
+  const size_t first = info[2].IsUndefined() ? 0 : integer(info[2], "first", layer.page_count());
+  const size_t end = info[3].IsUndefined() ? layer.page_count() : first + integer(info[3], "count", layer.page_count() - first);
+  Napi::Array result = Napi::Array::New(env, end - first);
+  for (size_t index = first; index < end; index++) {
     const PageReference &reference = layer.page(index);
     const CachedPage &page = *reference.page;
     Napi::Object entry = Napi::Object::New(env);
@@ -307,7 +316,7 @@ Napi::Value CacheObject::pages(const Napi::CallbackInfo &info) {
       entry.Set("key", key);
       entry.Set("value", value);
     }
-    result.Set(static_cast<uint32_t>(index), entry);
+    result.Set(static_cast<uint32_t>(index - first), entry);
   }
   return result;
 }
@@ -339,6 +348,37 @@ void CacheObject::add_page(const Napi::CallbackInfo &info) {
       release(stored);
       throw;
     }
+  });
+}
+
+// exportExact(layer): { sinks, tokens, values Uint16Array }: sinks and the tokens after the closed pages, raw
+Napi::Value CacheObject::export_exact(const Napi::CallbackInfo &info) {
+  SequenceCache &cache = idle(info.Env());
+  const LayerCache &layer = cache.layer(integer(info[0], "layer", cache.layers() - 1));
+  Napi::Uint16Array values = Napi::Uint16Array::New(info.Env(), layer.exact_values());
+  layer.export_exact(values.Data());
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("sinks", layer.sinks());
+  result.Set("tokens", static_cast<double>(layer.exact_tokens()));
+  result.Set("values", values);
+  return result;
+}
+
+// importExact(layer, part "sinks" | "tail", tokens, values Uint16Array)
+void CacheObject::import_exact(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  SequenceCache &cache = idle(env);
+  LayerCache &layer = cache.layer(integer(info[0], "layer", cache.layers() - 1));
+  const bool sinks = info[1].ToString().Utf8Value() == "sinks";
+  const uint64_t tokens = integer(info[2], "tokens", 1u << 30);
+  if (!info[3].IsTypedArray() || info[3].As<Napi::TypedArray>().TypedArrayType() != napi_uint16_array) reject(env, "values: expected a Uint16Array");
+  const auto values = info[3].As<Napi::Uint16Array>();
+  const ExactShape &shape = layer.rules().exact;
+  const uint64_t expected = sinks ? 2 * tokens * shape.columns() : (tokens + KVQ_PAGE_TOKENS - 1) / KVQ_PAGE_TOKENS * ExactChunk::values(shape);
+  if (values.ElementLength() != expected) reject(env, "values: expected " + std::to_string(expected) + " numbers, got " + std::to_string(values.ElementLength()));
+  call(env, [&] {
+    if (sinks) layer.import_sinks(values.Data(), static_cast<uint32_t>(tokens));
+    else layer.import_exact(values.Data(), tokens);
   });
 }
 

@@ -44,6 +44,8 @@ class CacheObject : public Napi::ObjectWrap<CacheObject> {
   Napi::Value bytes(const Napi::CallbackInfo &info);
   Napi::Value pages(const Napi::CallbackInfo &info);
   void add_page(const Napi::CallbackInfo &info);
+  Napi::Value export_exact(const Napi::CallbackInfo &info);
+  void import_exact(const Napi::CallbackInfo &info);
   Napi::Value paths(const Napi::CallbackInfo &info);
 
   std::shared_ptr<SharedCache> shared_;

@@ -23,11 +23,15 @@ class ExactChunk {
   // A copy with one reference.
   static ExactChunk *copy(const ExactChunk &other, const ExactShape &shape);
   static size_t bytes(const ExactShape &shape);
+  // Numbers of a chunk: rotated keys and values as attention reads them, then keys before RoPE where they are kept.
+  static size_t values(const ExactShape &shape) { return shape.columns() * KVQ_PAGE_TOKENS * (shape.raw_keys ? 3 : 2); }
 
   void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
   void release();
   bool shared() const { return references_.load(std::memory_order_acquire) > 1; }
 
+  uint16_t *data() { return key_; }
+  const uint16_t *data() const { return key_; }
   kvq_exact_view view(uint32_t tokens) const { return {key_, value_, tokens}; }
   // Writes one token: key before RoPE, the same key rotated, value [columns] each.
   void write(const ExactShape &shape, uint32_t slot, const float *key, const float *rotated, const float *value);

@@ -160,10 +160,11 @@ void LayerCache::clear() {
   sink_count_ = 0;
 }
 
-LayerBytes LayerCache::bytes() const {
+LayerBytes LayerCache::bytes(const LayerCache *beyond) const {
   LayerBytes bytes;
-  for (const PageReference &reference : pages_) {
-    const CachedPage &page = *reference.page;
+  for (size_t index = 0; index < pages_.size(); index++) {
+    const CachedPage &page = *pages_[index].page;
+    if (beyond != nullptr && index < beyond->pages_.size() && beyond->pages_[index].page == &page) continue;
     const size_t blocks = size_t{page.key_bytes} + page.value_bytes;
     bytes.pages += blocks;
     // Header, offsets of outlier sections, alignment, and the entry in this layer's list.
@@ -171,8 +172,14 @@ LayerBytes LayerCache::bytes() const {
     bytes.page_headers += static_cast<size_t>(end - reinterpret_cast<const uint8_t *>(&page)) - blocks + sizeof(PageReference);
   }
   bytes.sinks = (sink_keys_.size() + sink_values_.size()) * sizeof(uint16_t);
-  bytes.exact = open_.size() * ExactChunk::bytes(rules_->exact);
+  for (size_t index = 0; index < open_.size(); index++) bytes.exact += beyond != nullptr && beyond->holds(open_[index], chunk_start(index)) ? 0 : ExactChunk::bytes(rules_->exact);
   return bytes;
+}
+
+bool LayerCache::holds(const ExactChunk *chunk, uint64_t start) const {
+  if (start < open_start()) return false;
+  const uint64_t index = (start - open_start()) / KVQ_PAGE_TOKENS;
+  return index < open_.size() && open_[index] == chunk;
 }
 
 }  // namespace kvquant

@@ -81,11 +81,24 @@ class LayerCache {
   // Becomes a copy of `other` that shares pages and chunks.
   void assign(const LayerCache &other);
   void clear();
-  LayerBytes bytes() const;
+  // Of all blocks or, with `beyond`, of those that cache does not share. Sinks are never shared.
+  LayerBytes bytes(const LayerCache *beyond = nullptr) const;
+
+  // ---- exact state as raw fp16, for a cache that goes on elsewhere bit for bit (committed state only) ----
+  // Tokens after the closed pages.
+  uint64_t exact_tokens() const { return length_ <= open_start() ? 0 : length_ - open_start(); }
+  // Numbers of export_exact: sink keys and values, then whole chunks.
+  size_t exact_values() const { return 2 * size_t{sink_count_} * rules_->exact.columns() + open_.size() * ExactChunk::values(rules_->exact); }
+  void export_exact(uint16_t *out) const;
+  // Sinks of an empty layer: keys (rotated), then values, [tokens][columns] each. INVALID_ARGUMENT, CORRUPT_DATA for numbers that are not finite.
+  void import_sinks(const uint16_t *values, uint32_t tokens);
+  // Chunks of the tokens after complete sinks and closed pages. INVALID_ARGUMENT, CORRUPT_DATA; bad_alloc.
+  void import_exact(const uint16_t *values, uint64_t tokens);
 
  private:
   uint64_t open_tokens() const { return pending_length_ <= open_start() ? 0 : pending_length_ - open_start(); }
   void drop_chunks_beyond(uint64_t open_tokens);
+  bool holds(const ExactChunk *chunk, uint64_t start) const;
 
   const LayerRules *rules_;
   uint64_t length_ = 0;

@@ -1,12 +1,12 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { loadCustomQuantizers } from "@kvquant/artifacts";
 import { decodeArtifact, openArtifact } from "@kvquant/quant";
 import { makePage, makeStatistics } from "@kvquant/quant/testing";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadCustomQuantizers } from "./custom-quantizers.js";
 import { run } from "./run.js";
 
 const model = fileURLToPath(new URL("../../../packages/model/fixtures/stories260k", import.meta.url));
@@ -173,6 +173,6 @@ describe("kvquant --quantizer", () => {
   it("names caches of one's own when another one is asked for", async () => {
     const { code, stderr } = await runText("eval", model, "--caches", "fp16,yours", "--quantizer", writeModule(pair("listed")));
     expect(code).toBe(2);
-    expect(stderr).toMatch(/expected one of fp16, listed, nuq4,.*got "yours"; a cache of your own needs its file/);
+    expect(stderr).toMatch(/expected one of fp16, listed, nuq4,.*got "yours"; a cache of your own needs its file, --quantizer/);
   });
 });

@@ -1,9 +1,10 @@
 /** `--sinks auto`: the number of sink tokens from the model's own attention. */
 
+import { readTokens } from "@kvquant/artifacts";
 import { findSinks } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
 import type { Context } from "./context.js";
-import { readTokens } from "./text-source.js";
+
 
 const longest = 1024;
 

@@ -12,6 +12,7 @@ import { inspectCommand } from "./commands/inspect.js";
 import { newQuantizerCommand } from "./commands/new-quantizer.js";
 import { planCommand } from "./commands/plan.js";
 import { pullCommand } from "./commands/pull.js";
+import { serveCommand } from "./commands/serve.js";
 import type { Io } from "./io.js";
 import { UsageError } from "./usage-error.js";
 
@@ -30,13 +31,13 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
 
 function createProgram(io: Io): Command {
   const program = new Command("kvquant")
-    .description("Language models with a KV cache at 2 to 4 bits a value: download, calibrate, measure, generate.")
+    .description("Language models with a KV cache at 2 to 4 bits a value: download, calibrate, measure, generate, serve.")
     .version(packageVersion(), "--version", "show the version")
     .helpCommand("help [command]", "show the help of a command")
     .exitOverride()
     .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) })
     .showHelpAfterError("(--help lists what there is)");
-  for (const create of [pullCommand, calibrateCommand, inspectCommand, generateCommand, evalCommand, planCommand, benchCommand, newQuantizerCommand, demoCommand]) {
+  for (const create of [pullCommand, calibrateCommand, inspectCommand, generateCommand, serveCommand, evalCommand, planCommand, benchCommand, newQuantizerCommand, demoCommand]) {
     program.addCommand(inheritSettings(create(io), program));
   }
   return program;

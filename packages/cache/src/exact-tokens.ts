@@ -10,6 +10,8 @@ export interface ExactTokens {
   readonly tokens: number;
   /** Allocated bytes, both sides. */
   readonly byteLength: number;
+  /** The storage of chunk `index`, to tell shared chunks; undefined beyond the last. */
+  chunk(index: number): Uint16Array | undefined;
   /** Appends rows `from .. from + count` of `keys` and `values` (fp16 bits). */
   append(keys: Uint16Array, values: Uint16Array, range: { from: number; count: number }): void;
   /** Decodes `count` rows of one side from row `first` on into `out` `[count, cols]`; all rows must lie in one chunk. */
@@ -47,6 +49,7 @@ function assemble(state: State): ExactTokens {
     get byteLength() {
       return (state.keys.length + state.values.length) * chunkTokens * cols * 2;
     },
+    chunk: (index) => state.keys[index],
     append(keys, values, { from, count }) {
       for (let done = 0; done < count; ) {
         const used = state.tokens % chunkTokens;

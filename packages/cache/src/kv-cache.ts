@@ -58,7 +58,11 @@ export interface KvCache extends Disposable {
    * makes the pass all or nothing. Costs a copy of the exact tokens of compressed layers. @throws INVALID_ARGUMENT while an attend is running, DISPOSED
    */
   checkpoint(): () => void;
-  bytes(): CacheBytes;
+  /**
+   * Bytes of all blocks or, with `beyond` (a cache that this one was forked from, or a fork of the same), of the blocks which that cache does not share:
+   * what a fork costs beside it. Tables are shared, so they are left out then. @throws INVALID_ARGUMENT for a cache of another kind, DISPOSED
+   */
+  bytes(beyond?: KvCache): CacheBytes;
   /** True bits per value of the closed pages; undefined when there are none. */
   bitsPerValue(): CacheBits | undefined;
   /** Ids of the backends in use. */
@@ -96,6 +100,8 @@ function checkPlan(what: string, plan: LayerPlan, rope: Rope): void {
   }
 }
 
+const layersOf = new WeakMap<KvCache, readonly ManagedLayer[]>();
+
 function assemble(fixed: { readonly shape: CacheShape; readonly backend: string; readonly quantizeOpenPage: boolean }, layers: readonly ManagedLayer[]): KvCache {
   const { shape, backend, quantizeOpenPage } = fixed;
   let disposed = false;
@@ -113,7 +119,7 @@ function assemble(fixed: { readonly shape: CacheShape; readonly backend: string;
     disposed = true;
     for (const layer of layers) layer.release();
   };
-  return {
+  const cache: KvCache = {
     shape,
     quantizeOpenPage,
     get length() {
@@ -152,9 +158,11 @@ function assemble(fixed: { readonly shape: CacheShape; readonly backend: string;
         for (const restore of restores) restore();
       };
     },
-    bytes() {
+    bytes(beyond) {
       checkOpen();
-      return sumBytes(layers.map((layer) => layer.bytes()), minimumLength());
+      const others = beyond === undefined ? undefined : layersOf.get(beyond);
+      check(beyond === undefined || others?.length === layers.length, "bytes: beyond", "a cache of the same kind and shape", "another");
+      return sumBytes(layers.map((layer, index) => layer.bytes(others?.[index])), minimumLength());
     },
     bitsPerValue() {
       checkOpen();
@@ -166,6 +174,8 @@ function assemble(fixed: { readonly shape: CacheShape; readonly backend: string;
     dispose,
     [Symbol.dispose]: dispose,
   };
+  layersOf.set(cache, layers);
+  return cache;
 }
 
 function pageBits(layers: readonly ManagedLayer[], cols: number): CacheBits | undefined {

@@ -45,7 +45,10 @@ export interface LayerStore {
 export interface ManagedLayer extends LayerStore {
   /** Pages without the partial one that `quantizeOpenPage` makes. */
   closedPages(): readonly CachePage[];
-  bytes(): Omit<CacheBytes, "total" | "perToken">;
+  /** Of all blocks or, with `beyond`, of those that layer does not share, without tables. */
+  bytes(beyond?: ManagedLayer): Omit<CacheBytes, "total" | "perToken">;
+  /** @throws DISPOSED */
+  held(): LayerTokens;
   fork(): ManagedLayer;
   /** Returns a function that brings back the tokens held now. */
   checkpoint(): () => void;
@@ -162,11 +165,23 @@ function assemble(context: LayerContext, state: LayerState): ManagedLayer {
     closedPages() {
       return tokens.pages.filter((page) => page.key.tokens === PAGE_TOKENS);
     },
-    bytes() {
+    bytes(beyond) {
       const { pages, sinks, open } = tokens;
+      const other = beyond?.held();
+      const own = other === undefined ? pages : pages.filter((page, place) => other.pages[place]?.key !== page.key);
       let encoded = 0;
-      for (const page of pages) encoded += page.key.bytes.length + page.value.bytes.length;
-      return { pages: encoded, pageHeaders: 8 * pages.length, sinks: sinks.byteLength, exact: open.byteLength, tables: plan?.tableBytes ?? 0 };
+      for (const page of own) encoded += page.key.bytes.length + page.value.bytes.length;
+      return {
+        pages: encoded,
+        pageHeaders: 8 * own.length,
+        sinks: sinks.byteLength,
+        exact: open.byteLength - (other === undefined ? 0 : sharedExactBytes(tokens, other)),
+        tables: other === undefined ? (plan?.tableBytes ?? 0) : 0,
+      };
+    },
+    held() {
+      checkOpen("held");
+      return tokens;
     },
     fork() {
       checkIdle("fork");
@@ -193,4 +208,13 @@ function assemble(context: LayerContext, state: LayerState): ManagedLayer {
       tokens = createLayerTokens(keyCols, 0);
     },
   };
+}
+
+/** Bytes of the chunks of exact tokens that two layers share. */
+function sharedExactBytes(tokens: LayerTokens, other: LayerTokens): number {
+  const offset = (tokens.openStart() - other.openStart()) / PAGE_TOKENS;
+  const chunks = Math.ceil(tokens.open.tokens / PAGE_TOKENS);
+  let shared = 0;
+  for (let index = 0; index < chunks; index++) if (other.open.chunk(index + offset) === tokens.open.chunk(index)) shared++;
+  return chunks === 0 ? 0 : (tokens.open.byteLength / chunks) * shared;
 }

@@ -108,8 +108,12 @@ export interface AddonCache {
   truncateLayer(layer: number, tokens: number): void;
   restore(saved: AddonCache): void;
   dispose(): void;
-  bytes(): { readonly pages: number; readonly pageHeaders: number; readonly sinks: number; readonly exact: number; readonly tables: number };
-  pages(layer: number, withBytes: boolean): AddonPage[];
+  /** With `beyond`, of the blocks which that cache does not share. */
+  bytes(beyond?: AddonCache): { readonly pages: number; readonly pageHeaders: number; readonly sinks: number; readonly exact: number; readonly tables: number };
+  pages(layer: number, withBytes: boolean, first?: number, count?: number): AddonPage[];
+  /** Sinks and the tokens after the closed pages, raw fp16. */
+  exportExact(layer: number): { readonly sinks: number; readonly tokens: number; readonly values: Uint16Array };
+  importExact(layer: number, part: "sinks" | "tail", tokens: number, values: Uint16Array): void;
   addPage(layer: number, page: Omit<AddonPage, "start" | "keyBytes" | "valueBytes">): void;
   paths(): KernelPath[];
 }

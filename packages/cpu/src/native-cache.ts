@@ -11,6 +11,7 @@ import { loadAddon } from "./addon.js";
 import type { AddonCache, AddonPage, KernelPath } from "./addon.js";
 import { chooseIsa, isaNumber } from "./isa.js";
 import type { Isa } from "./isa.js";
+import { encodeExactState, importExactState } from "./exact-state.js";
 import type { NativeCodec } from "./native-codec.js";
 import type { NativeThreads } from "./native-threads.js";
 
@@ -47,6 +48,14 @@ export interface NativeKvCache extends KvCache {
   fork(): NativeKvCache;
   /** An empty cache with the same options that shares the tables of this one, even of a disposed one. */
   another(): NativeKvCache;
+  /** Closed page `index` of every layer; undefined for a layer kept in fp16. @throws INVALID_ARGUMENT when a layer has no such page */
+  exportPage(index: number): readonly (CachePage | undefined)[];
+  /** Everything but the closed pages, bit for bit: sinks and newest tokens as they lie in memory (docs/format.md section 5). With the pages it makes a cache that goes on with the same bits. */
+  exportExact(): Uint8Array;
+  /** Gives an empty cache the sinks of an exported state; `addPage` and `importTail` follow. @throws CORRUPT_DATA for other or damaged bytes, INVALID_ARGUMENT for a cache with tokens */
+  importSinks(bytes: Uint8Array): void;
+  /** Adds the newest tokens of an exported state after its sinks and all its closed pages. @throws CORRUPT_DATA, also when other tokens are held than those before it */
+  importTail(bytes: Uint8Array): void;
   /** Adds a page that was encoded elsewhere (see `decodePageAtRest`) right after the tokens held; its position is where it lands. @throws CORRUPT_DATA, INVALID_ARGUMENT */
   addPage(layer: number, page: Omit<CachePage, "start">): void;
   /**
@@ -152,9 +161,10 @@ function wrap(fixed: Fixed, handle: AddonCache, queryable: number[]): NativeKvCa
         queryable.fill(0);
       };
     },
-    bytes(): CacheBytes {
-      const bytes = callNative(() => handle.bytes());
-      const tables = bytes.tables + tableBytes;
+    bytes(beyond): CacheBytes {
+      check(beyond === undefined || isNativeCache(beyond), "bytes: beyond", "a native cache", beyond);
+      const bytes = callNative(() => handle.bytes(beyond?.handle));
+      const tables = beyond === undefined ? bytes.tables + tableBytes : 0;
       const total = bytes.pages + bytes.pageHeaders + bytes.sinks + bytes.exact + tables;
       const length = handle.length();
       return { ...bytes, tables, total, perToken: length === 0 ? 0 : total / length };
@@ -194,6 +204,20 @@ function wrap(fixed: Fixed, handle: AddonCache, queryable: number[]): NativeKvCa
       );
       queryable[layer] = 0;
     },
+    exportPage(index) {
+      return layers.map((_, layer) => {
+        if (!fixed.compressed[layer]!) return undefined;
+        const [page] = callNative(() => handle.pages(layer, true, index, 1), `layer ${layer}`);
+        return toCachePage(page!);
+      });
+    },
+    exportExact: () => encodeExactState(handle, shape),
+    importSinks(bytes) {
+      importPart(bytes, "sinks");
+    },
+    importTail(bytes) {
+      importPart(bytes, "tail");
+    },
     async timeAttention(query, repeats, out) {
       checkLength("timeAttention: query", query, shape.queryHeads * shape.headDim);
       checkInteger("timeAttention: repeats", repeats, { minimum: 1, maximum: 1 << 20 });
@@ -205,6 +229,16 @@ function wrap(fixed: Fixed, handle: AddonCache, queryable: number[]): NativeKvCa
     dispose,
     [Symbol.dispose]: dispose,
   };
+  function importPart(bytes: Uint8Array, part: "sinks" | "tail"): void {
+    const before = layers.map((layer) => layer.length);
+    try {
+      importExactState(handle, shape, { bytes, part });
+    } catch (error) {
+      before.forEach((length, index) => handle.truncateLayer(index, length));
+      throw error;
+    }
+    queryable.fill(0);
+  }
   caches.add(cache);
   return cache;
 }

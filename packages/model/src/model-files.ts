@@ -14,7 +14,7 @@ export { resolveModel } from "./resolve/resolve-model.js";
 export type { ResolvedModel } from "./resolve/resolve-model.js";
 export type { ResolveOptions, ResolveProgress } from "./resolve/resolve-options.js";
 export { applyChatTemplate } from "./tokenizer/chat-template.js";
-export type { ChatMessage } from "./tokenizer/chat-template.js";
+export type { ChatMessage, ChatTemplateOptions, ChatToolCall } from "./tokenizer/chat-template.js";
 export { createTokenizer } from "./tokenizer/create-tokenizer.js";
 export type { StreamDecoder, Tokenizer } from "./tokenizer/tokenizer.js";
 export type { GgufTokenizerSource, HuggingFaceTokenizerSource, NoTokenizerSource, TokenizerSource } from "./tokenizer/tokenizer-source.js";

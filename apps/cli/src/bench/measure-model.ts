@@ -1,11 +1,11 @@
 /** A model's speed: our engine with each cache, batches, and the peer. */
 
+import type { NamedCache } from "@kvquant/artifacts";
 import { isNativeCache } from "@kvquant/cpu";
 import type { NativeKvCache } from "@kvquant/cpu";
 import { NativeEngine } from "@kvquant/model";
 import type { LanguageModel } from "@kvquant/model";
 import { check } from "@kvquant/spec";
-import type { NamedCache } from "../open-caches.js";
 import { measureSpeed } from "./measure-speed.js";
 import type { SpeedMeasurement } from "./measure-speed.js";
 import type { ModelRow } from "./model-report.js";

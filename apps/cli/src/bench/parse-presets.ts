@@ -1,8 +1,7 @@
 /** Caches of a benchmark without a model: fp16 and presets, for an artifact belongs to a model. */
 
+import type { CacheChoice, CustomQuantizers } from "@kvquant/artifacts";
 import { parseCacheChoices } from "../cache-choice.js";
-import type { CacheChoice } from "../cache-choice.js";
-import type { CustomQuantizers } from "../custom-quantizers.js";
 import { UsageError } from "../usage-error.js";
 
 /** A cache that needs no model. */

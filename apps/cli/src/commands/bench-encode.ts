@@ -1,13 +1,13 @@
 /** `kvquant bench encode`: what compressing a token costs. */
 
 import { Command } from "commander";
+import { loadCustomQuantizers } from "@kvquant/artifacts";
 import { describeMachine, formatMachine } from "../bench/machine.js";
 import type { Machine } from "../bench/machine.js";
 import { measureEncoding } from "../bench/measure-encoding.js";
 import type { EncodingRow } from "../bench/measure-encoding.js";
 import { parsePresetChoices } from "../bench/parse-presets.js";
 import { createContext } from "../context.js";
-import { loadCustomQuantizers } from "../custom-quantizers.js";
 import type { Io } from "../io.js";
 import { addCommonOptions, addQuantizerOption, integerFrom } from "../options.js";
 import type { CommonOptions, QuantizerOptions } from "../options.js";

@@ -2,6 +2,8 @@
 
 import { availableParallelism } from "node:os";
 import { Command, Option } from "commander";
+import { openCaches, readTokens } from "@kvquant/artifacts";
+import type { NamedCache } from "@kvquant/artifacts";
 import { loadModel, resolveModel } from "@kvquant/model";
 import type { LanguageModel } from "@kvquant/model";
 import { KvquantError } from "@kvquant/spec";
@@ -18,11 +20,8 @@ import { parseCacheChoices } from "../cache-choice.js";
 import { createContext } from "../context.js";
 import type { Context } from "../context.js";
 import type { Io } from "../io.js";
-import { openCaches } from "../open-caches.js";
-import type { NamedCache } from "../open-caches.js";
 import { addCalibrationOptions, addCommonOptions, integerFrom, integersFrom } from "../options.js";
 import type { CalibrationOptions, CommonOptions } from "../options.js";
-import { readTokens } from "../text-source.js";
 import { UsageError } from "../usage-error.js";
 import { resolveOptions } from "../with-model.js";
 

@@ -6,9 +6,10 @@ import { benchAttentionCommand } from "./bench-attention.js";
 import { benchEncodeCommand } from "./bench-encode.js";
 import { benchMemoryCommand } from "./bench-memory.js";
 import { benchModelCommand } from "./bench-model.js";
+import { benchServeCommand } from "./bench-serve.js";
 
 export function benchCommand(io: Io): Command {
-  const command = new Command("bench").description("Measures the native backend on this machine: attention, whole models, encoding, memory.");
-  for (const create of [benchAttentionCommand, benchModelCommand, benchEncodeCommand, benchMemoryCommand]) command.addCommand(create(io));
+  const command = new Command("bench").description("Measures the native backend on this machine: attention, whole models, encoding, memory, and a server under load.");
+  for (const create of [benchAttentionCommand, benchModelCommand, benchEncodeCommand, benchMemoryCommand, benchServeCommand]) command.addCommand(create(io));
   return command;
 }

@@ -1,16 +1,14 @@
 /** `kvquant calibrate <model>`: gathers statistics and fits an artifact. */
 
 import { Command } from "commander";
+import { calibrate, fitPreset, loadCustomQuantizers } from "@kvquant/artifacts";
 import { writeFileAtomically } from "@kvquant/model";
 import { encodeArtifact } from "@kvquant/quant";
 import { parseCacheChoice } from "../cache-choice.js";
-import { calibrate } from "../calibration.js";
 import { createContext } from "../context.js";
-import { loadCustomQuantizers } from "../custom-quantizers.js";
 import { findModelSinks } from "../find-model-sinks.js";
 import { formatBytes } from "../format.js";
 import type { Io } from "../io.js";
-import { fitPreset } from "../open-caches.js";
 import { addFitOptions, addModelOptions, addQuantizerOption, integerFrom } from "../options.js";
 import type { CalibrationOptions, ModelOptions, QuantizerOptions } from "../options.js";
 import { UsageError } from "../usage-error.js";

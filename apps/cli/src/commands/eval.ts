@@ -2,16 +2,14 @@
 
 import { availableParallelism } from "node:os";
 import { Command } from "commander";
+import { chooseCalibration, loadCustomQuantizers, openCaches, readTokens } from "@kvquant/artifacts";
 import type { EvaluationReport } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
 import { parseCacheChoices } from "../cache-choice.js";
-import { chooseCalibration } from "../calibration.js";
 import { createContext } from "../context.js";
-import { loadCustomQuantizers } from "../custom-quantizers.js";
 import { formatOptional } from "../format.js";
 import { formatScores, SCORE_TITLES } from "../format-scores.js";
 import type { Io } from "../io.js";
-import { openCaches } from "../open-caches.js";
 import { evaluateInWorkers } from "../parallel/evaluate-in-workers.js";
 import { referenceFolder } from "../reference-folder.js";
 import { addCalibrationOptions, addJobsOption, addModelOptions, addQuantizerOption, integerFrom, integersFrom } from "../options.js";
@@ -21,7 +19,6 @@ import { addSuiteOptions, checkSuiteArguments } from "../suite/suite-arguments.j
 import type { SuiteArguments } from "../suite/suite-arguments.js";
 import { formatTable } from "../table.js";
 import type { Column } from "../table.js";
-import { readTokens } from "../text-source.js";
 import { engineOptions, withModel } from "../with-model.js";
 
 interface EvalOptions extends ModelOptions, CalibrationOptions, QuantizerOptions, SuiteArguments {

@@ -1,14 +1,13 @@
 /** `kvquant generate <model>`: text from a prompt, over a compressed cache. */
 
 import { Command } from "commander";
+import { loadCustomQuantizers, openCaches } from "@kvquant/artifacts";
 import type { KvCache } from "@kvquant/cache";
 import type { LanguageModel } from "@kvquant/model";
 import { parseCacheChoice } from "../cache-choice.js";
 import { createContext } from "../context.js";
-import { loadCustomQuantizers } from "../custom-quantizers.js";
 import { formatBytes } from "../format.js";
 import type { Io } from "../io.js";
-import { openCaches } from "../open-caches.js";
 import { addCalibrationOptions, addModelOptions, addQuantizerOption, integerFrom, numberWithin } from "../options.js";
 import type { CalibrationOptions, ModelOptions, QuantizerOptions } from "../options.js";
 import { encodePrompt } from "../prompt.js";

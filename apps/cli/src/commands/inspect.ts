@@ -1,13 +1,13 @@
 /** `kvquant inspect <model or .kvq>`: what a model or an artifact holds. */
 
 import { Command } from "commander";
+import { readArtifact } from "@kvquant/artifacts";
 import type { LanguageModel } from "@kvquant/model";
 import { artifactTableBytes } from "@kvquant/quant";
 import type { KvqArtifact } from "@kvquant/quant";
 import type { QuantizerArtifact } from "@kvquant/spec";
 import { createContext } from "../context.js";
 import type { Io } from "../io.js";
-import { readArtifact } from "../open-caches.js";
 import { addModelOptions } from "../options.js";
 import type { ModelOptions } from "../options.js";
 import { formatTable } from "../table.js";

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadCustomQuantizers } from "@kvquant/artifacts";
 import { makePage, makeStatistics, findBrokenLaws } from "@kvquant/quant/testing";
-import { loadCustomQuantizers } from "../custom-quantizers.js";
 import { run } from "../run.js";
 
 const model = fileURLToPath(new URL("../../../../packages/model/fixtures/stories260k", import.meta.url));

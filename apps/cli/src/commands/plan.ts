@@ -1,13 +1,13 @@
 /** `kvquant plan <model>`: bits for each layer's keys and values, under a bound of divergence, bits or memory. */
 
 import { Command } from "commander";
+import { calibrate, fitPlan, pricePlan } from "@kvquant/artifacts";
 import { evaluateCaches, planFront, renderPlanReport, solvePlan, verifyPlan } from "@kvquant/eval";
 import type { Calibration, EvaluationReport, Plan, PlanBounds, PlanInput, PlanRound } from "@kvquant/eval";
 import { writeFileAtomically } from "@kvquant/model";
 import type { LanguageModel } from "@kvquant/model";
 import { encodeArtifact } from "@kvquant/quant";
 import type { KvqArtifact } from "@kvquant/quant";
-import { calibrate } from "../calibration.js";
 import { createContext } from "../context.js";
 import type { Context } from "../context.js";
 import { formatBytes, formatOptional, formatSmall } from "../format.js";
@@ -19,7 +19,6 @@ import { UsageError } from "../usage-error.js";
 import { withModel } from "../with-model.js";
 import { readScoredTokens } from "./eval.js";
 import { formatFront, formatPlan } from "./plan-output.js";
-import { fitPlan, pricePlan } from "./plan-prices.js";
 import { parseBytes, parseTokens } from "./plan-sizes.js";
 
 interface PlanOptions extends ModelOptions, CalibrationOptions {

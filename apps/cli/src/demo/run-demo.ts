@@ -1,17 +1,16 @@
 /** The demo itself: calibrate, evaluate with and without a tail, answer with two caches. */
 
+import { openCaches, readTokens } from "@kvquant/artifacts";
+import type { NamedCache } from "@kvquant/artifacts";
 import type { EvaluationRow } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
 import { check } from "@kvquant/spec";
 import { parseCacheChoices } from "../cache-choice.js";
 import type { Context } from "../context.js";
 import { formatBytes, formatSeconds } from "../format.js";
-import { openCaches } from "../open-caches.js";
-import type { NamedCache } from "../open-caches.js";
 import { evaluateInWorkers } from "../parallel/evaluate-in-workers.js";
 import type { SharedEvaluation } from "../parallel/evaluate-in-workers.js";
 import { referenceFolder } from "../reference-folder.js";
-import { readTokens } from "../text-source.js";
 import { writeAnswer } from "../write-answer.js";
 import { createDemoPrompt } from "./demo-prompt.js";
 import type { DemoPrompt } from "./demo-prompt.js";

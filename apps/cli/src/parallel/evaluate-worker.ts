@@ -1,13 +1,13 @@
 /** A worker thread that evaluates some caches with a model of its own; started by evaluate-in-workers.ts. */
 
 import { parentPort, workerData } from "node:worker_threads";
+import { loadCustomQuantizers } from "@kvquant/artifacts";
 import { evaluateCaches } from "@kvquant/eval";
 import type { EvaluationReport } from "@kvquant/eval";
 import { loadModel } from "@kvquant/model";
 import { decodeArtifact } from "@kvquant/quant";
 import { KvquantError } from "@kvquant/spec";
 import type { KvquantErrorCode } from "@kvquant/spec";
-import { loadCustomQuantizers } from "../custom-quantizers.js";
 import { withQuantizers } from "../with-quantizers.js";
 import type { EngineSettings } from "../with-model.js";
 

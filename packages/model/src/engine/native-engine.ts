@@ -30,6 +30,15 @@ export interface NativeEngineOptions {
   readonly onLayerLoaded?: ((done: number, total: number) => void) | undefined;
 }
 
+/** Tokens that extend one sequence of a batch. */
+export interface BatchSequence {
+  readonly cache: NativeKvCache;
+  /** At least one. */
+  readonly tokens: ArrayLike<number>;
+  /** Whether the logits of the last of them are wanted. */
+  readonly logits: boolean;
+}
+
 /** Runs a model file natively. Caches may be native (a step is one call) or any other (a step is two calls a layer, around the cache's own attention). */
 export class NativeEngine implements Engine {
   readonly id: string;
@@ -80,6 +89,32 @@ export class NativeEngine implements Engine {
 
   forward(tokens: ArrayLike<number>, cache: KvCache, options: ForwardOptions = {}): Promise<Float32Array> {
     return this.#enqueue(() => this.#forward(tokens, cache, options));
+  }
+
+  /**
+   * Runs tokens of many sequences in one native step, in turn with all other calls. Returns the logits `[wanted sequences, vocabulary]` of the last token of each sequence
+   * with `logits: true`, in order; the buffer is the caller's. On error every cache holds what it held.
+   * @throws INVALID_ARGUMENT, CANCELLED, OUT_OF_CAPACITY, DISPOSED
+   */
+  step(sequences: readonly BatchSequence[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<Float32Array> {
+    return this.#enqueue(async () => {
+      const tokens = sequences.flatMap((sequence) => Array.from(sequence.tokens));
+      checkTokens(tokens, this.config.vocabulary);
+      const logitRows: number[] = [];
+      let end = 0;
+      for (const sequence of sequences) {
+        end += sequence.tokens.length;
+        if (sequence.logits) logitRows.push(end - 1);
+      }
+      const logits = new Float32Array(logitRows.length * this.config.vocabulary);
+      await this.native.step({
+        sequences: sequences.map((sequence) => ({ cache: sequence.cache, rows: sequence.tokens.length })),
+        embeddings: this.embeddings(tokens),
+        signal: options.signal,
+        ...(logitRows.length === 0 ? {} : { logitRows: Uint32Array.from(logitRows), logits }),
+      });
+      return logits;
+    });
   }
 
   logits(hidden: Float32Array, rows: number): Promise<Float32Array> {

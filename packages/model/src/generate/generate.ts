@@ -46,19 +46,21 @@ export async function* generate(
   check(prompt.length > 0, "prompt", "at least one token", "none");
   checkInteger("maxTokens", options.maxTokens, { minimum: 1 });
   const sampling = options.sampling ?? {};
-  checkSampling(sampling);
   const { width, vocabulary } = model.config;
+  checkSampling(sampling, vocabulary);
   const random = createRandom(options.seed ?? 0);
   const decoder = model.tokenizer.streamDecoder();
   const stops = new StopText(options.stop ?? []);
   const present = new Set<number>(Array.from(prompt));
+  const generated = new Map<number, number>();
   let next: ArrayLike<number> = prompt;
   for (let index = 0; index < options.maxTokens; index++) {
     throwIfAborted(options.signal);
     const hidden = await model.forward(next, cache, { signal: options.signal });
     const logits = await model.logits(hidden.subarray(hidden.length - width), 1);
-    const token = sampleToken(logits.subarray(0, vocabulary), sampling, random, present);
+    const token = sampleToken(logits.subarray(0, vocabulary), sampling, random, { present, generated });
     present.add(token);
+    generated.set(token, (generated.get(token) ?? 0) + 1);
     if (options.stopAtEnd !== false && model.tokenizer.eos.includes(token)) {
       const rest = stops.push(decoder.end());
       yield { token, text: rest.text + stops.end(), index, finish: "end" };

@@ -44,6 +44,7 @@ export function createTokenizerFromData(data: TokenizerData): Tokenizer {
     eos: data.eos,
     addBos: data.bos !== undefined && encode("")[0] === data.bos,
     vocabulary: texts.length,
+    special: [...special],
     ...(data.chatTemplate === undefined ? {} : { chatTemplate: data.chatTemplate }),
     tokenText: (id) => texts[id],
     streamDecoder,

@@ -22,6 +22,8 @@ export interface Tokenizer {
   readonly addBos: boolean;
   /** Number of ids; a model may have more rows of embedding than that. */
   readonly vocabulary: number;
+  /** Ids of control tokens, such as `<|im_end|>`: what `parseSpecial` reads and `skipSpecial` leaves out. */
+  readonly special: readonly number[];
   /** Jinja template that turns messages into a prompt, see `applyChatTemplate`. */
   readonly chatTemplate?: string;
   /** Text of one id as it stands in the vocabulary, such as `<|im_end|>`; undefined outside the vocabulary. */

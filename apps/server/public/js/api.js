@@ -1,0 +1,78 @@
+// The server's routes: JSON, and streams of events.
+
+const place = "kvquant.key";
+
+export function readKey() {
+  return sessionStorage.getItem(place) ?? "";
+}
+
+export function storeKey(key) {
+  sessionStorage.setItem(place, key);
+}
+
+/** An error that the server answered; `status` is undefined when there was no answer. */
+export class ServerError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export function createApi({ key, onUnauthorized }) {
+  const headers = (more = {}) => (key() === "" ? more : { ...more, authorization: `Bearer ${key()}` });
+
+  async function toError(response) {
+    const text = await response.text();
+    let message = `the server answered ${response.status}`;
+    try {
+      message = JSON.parse(text).error?.message ?? message;
+    } catch {
+      if (text !== "") message += `: ${text.slice(0, 200)}`; // not this server's words: a gateway's, perhaps
+    }
+    if (response.status === 401) onUnauthorized();
+    return new ServerError(message, response.status);
+  }
+
+  return {
+    async get(path, { acceptStatus = [] } = {}) {
+      const response = await fetch(path, { headers: headers(), cache: "no-store", signal: AbortSignal.timeout(10_000) });
+      if (!response.ok && !acceptStatus.includes(response.status)) throw await toError(response);
+      return response.json();
+    },
+    /** Yields the events of a stream. An error among them is thrown. */
+    async *stream(path, body, signal) {
+      const response = await fetch(path, { method: "POST", headers: headers({ "content-type": "application/json" }), body: JSON.stringify(body), signal });
+      if (!response.ok) throw await toError(response);
+      let rest = "";
+      let done = false;
+      for await (const text of readText(response.body)) {
+        const events = (rest + text).split("\n\n");
+        rest = events.pop();
+        for (const event of events) {
+          const data = event.replace(/^data: ?/, "");
+          if (data === "[DONE]") done = true;
+          else if (data !== "") {
+            const value = JSON.parse(data);
+            if (value.error !== undefined) throw new ServerError(value.error.message, value.error.code ?? 500);
+            yield value;
+          }
+        }
+      }
+      if (!done) throw new ServerError("the stream ended before the answer did");
+    },
+  };
+}
+
+/** Not every browser can iterate over a stream. */
+async function* readText(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.cancel().catch(() => undefined); // the request was aborted: nothing is left to cancel
+  }
+}

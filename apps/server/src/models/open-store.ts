@@ -1,0 +1,23 @@
+/** Opens the second tier that the configuration names. */
+
+import { tieredStore } from "@kvquant/engine";
+import type { PageStore } from "@kvquant/engine";
+import type { Configuration } from "../configuration/schema.js";
+import { errorFields } from "../http/logger.js";
+import type { Logger } from "../http/logger.js";
+
+/** A folder on disk, a shared server, both, or none. The libraries of each are loaded only when used. */
+export async function openStore(store: Configuration["store"], logger: Logger): Promise<PageStore | undefined> {
+  if (store === undefined) return undefined;
+  const tiers: PageStore[] = [];
+  if (store.path !== undefined) {
+    const { openLmdbStore } = await import("@kvquant/engine/lmdb");
+    tiers.push(await openLmdbStore({ path: store.path, maxBytes: store.bytes }));
+  }
+  if (store.url !== undefined) {
+    const { connectValkeyStore } = await import("@kvquant/engine/valkey");
+    tiers.push(await connectValkeyStore({ url: store.url, prefix: store.prefix, ttlSeconds: store.ttlSeconds }));
+  }
+  if (tiers.length < 2) return tiers[0];
+  return tieredStore(tiers, { onError: (error: unknown) => logger.log("warn", "store-tier-failed", errorFields(error)) });
+}

@@ -1,0 +1,3 @@
+import { packageConfig } from "../../tools/tsup/config.mjs";
+
+export default packageConfig();
