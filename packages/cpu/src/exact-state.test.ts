@@ -2,13 +2,14 @@ import { describe, expect, it } from "vitest";
 
 import { createKvCache, decodePageAtRest, encodePageAtRest } from "@kvquant/cache";
 import type { KvCache } from "@kvquant/cache";
+import { feed, randomSequence } from "@kvquant/cache/testing";
 import { openArtifact } from "@kvquant/quant";
+import { randomArtifact } from "@kvquant/quant/testing";
 import { createRope } from "@kvquant/rope";
 import type { RopeConfig } from "@kvquant/rope";
 import type { CacheShape } from "@kvquant/spec";
 
 import { backendInfo } from "./backend-info.js";
-import { feed, randomArtifact, randomSequence } from "./fixtures/random-layers.js";
 import { createNativeCache } from "./native-cache.js";
 import type { NativeKvCache } from "./native-cache.js";
 import { openNativeCodec } from "./native-codec.js";

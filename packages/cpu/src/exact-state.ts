@@ -2,11 +2,10 @@
 
 import { createHash } from "node:crypto";
 
-import { KvquantError } from "@kvquant/spec";
+import { KvquantError, callNative } from "@kvquant/spec";
 import type { CacheShape } from "@kvquant/spec";
 
 import type { AddonCache } from "./addon.js";
-import { callNative } from "./native-error.js";
 
 const MAGIC = "KVQX";
 const VERSION = 1;
