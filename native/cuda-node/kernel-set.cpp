@@ -4,7 +4,7 @@ namespace kvquant::cuda {
 
 namespace {
 
-constexpr const char *kWorkNames[] = {"parameters of a call", "scores", "partial results", "arrivals", "results"};
+constexpr const char *kWorkNames[] = {"parameters of a call", "scores", "partial results", "arrivals", "results", "working memory of encoding"};
 
 // The fatbin a kernel is in (native/cuda/README.md): kvq_keys_page_3_128 -> keys-page; all that is not attention is in `encode`.
 std::string family_of(const std::string &kernel) {

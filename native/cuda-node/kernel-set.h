@@ -11,7 +11,7 @@
 namespace kvquant::cuda {
 
 // Working memory by use.
-enum class Work { kCall, kScores, kPartials, kArrivals, kOut, kCount };
+enum class Work { kCall, kScores, kPartials, kArrivals, kOut, kScratch, kCount };
 
 class KernelSet {
  public:
