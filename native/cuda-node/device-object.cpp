@@ -1,4 +1,5 @@
 #include "cuda-node/cache-objects.h"
+#include "cuda-node/encoder-object.h"
 #include "cuda-node/objects.h"
 #include "node/arguments.h"
 #include "node/promise-worker.h"
@@ -79,6 +80,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add("Kernels", all->kernels, KernelsObject::define(env));
   add("Tables", all->tables, TablesObject::define(env));
   add("Layer", all->layer, LayerObject::define(env));
+  add("Encoder", all->encoder, EncoderObject::define(env));
   return exports;
 }
 

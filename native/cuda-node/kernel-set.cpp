@@ -4,7 +4,7 @@ namespace kvquant::cuda {
 
 namespace {
 
-constexpr const char *kWorkNames[] = {"parameters of a call", "scores", "partial results", "arrivals", "results"};
+constexpr const char *kWorkNames[] = {"parameters of a call", "scores", "partial results", "arrivals", "results", "working memory of encoding"};
 
 // The fatbin a kernel is in (native/cuda/README.md): kvq_keys_page_3_128 -> keys-page; all that is not attention is in `encode`.
 std::string family_of(const std::string &kernel) {
@@ -36,9 +36,9 @@ const Kernel &KernelSet::kernel(const std::string &name) {
   return *kernels_.emplace(name, module->kernel(name)).first->second;
 }
 
-void KernelSet::launch(const kvq_cuda_launch &launch, const std::vector<std::shared_ptr<Memory>> &keep) {
+void KernelSet::launch(const kvq_cuda_launch &launch) {
   const LaunchShape shape{{launch.grid[0], launch.grid[1], launch.grid[2]}, {launch.threads, 1, 1}, launch.shared_bytes};
-  stream_->launch(kernel(launch.kernel), shape, launch.parameters, launch.parameter_bytes, keep);
+  stream_->launch(kernel(launch.kernel), shape, launch.parameters, launch.parameter_bytes, {});
 }
 
 const std::shared_ptr<Memory> &KernelSet::work(Work use, uint64_t bytes) {

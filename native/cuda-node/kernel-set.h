@@ -11,7 +11,7 @@
 namespace kvquant::cuda {
 
 // Working memory by use.
-enum class Work { kCall, kScores, kPartials, kArrivals, kOut, kCount };
+enum class Work { kCall, kScores, kPartials, kArrivals, kOut, kScratch, kCount };
 
 class KernelSet {
  public:
@@ -28,8 +28,8 @@ class KernelSet {
 
   // UNSUPPORTED when no family has it.
   const Kernel &kernel(const std::string &name);
-  // `keep`: device memory the kernel uses.
-  void launch(const kvq_cuda_launch &launch, const std::vector<std::shared_ptr<Memory>> &keep);
+  // Memory that kernels use may be released at any time: the pool keeps it apart until the work in flight has ended.
+  void launch(const kvq_cuda_launch &launch);
   // At least `bytes` bytes; growing forgets the contents. Arrivals are zero when they are handed out.
   const std::shared_ptr<Memory> &work(Work use, uint64_t bytes);
   uint64_t work_bytes() const;

@@ -47,7 +47,7 @@ class Packed {
 
 LayerMirror::LayerMirror(std::shared_ptr<CacheTables> tables, size_t layer) : tables_(std::move(tables)), layer_(layer), start_(tables_->layer(layer) == nullptr ? 0 : tables_->shape().sink_tokens) {}
 
-LayerMirror::LayerMirror(const LayerMirror &other) : tables_(other.tables_), layer_(other.layer_), pages_(other.pages_), table_(other.table_), start_(other.start_) {}
+LayerMirror::LayerMirror(const LayerMirror &other) : tables_(other.tables_), layer_(other.layer_), pages_(other.pages_), start_(other.start_) {}
 
 void LayerMirror::check_columns(size_t columns, size_t query_columns) const {
   const CacheShape &shape = tables_->shape();
@@ -59,6 +59,7 @@ void LayerMirror::keep_pages(size_t count) {
   if (count >= pages_.size()) return;
   pages_.resize(count);
   table_.resize(count);
+  starts_.resize(count);
   table_uploaded_ = std::min(table_uploaded_, count);
 }
 
@@ -105,7 +106,6 @@ void LayerMirror::upload_page(const HostPage &page) {
   kernels.stream().upload(memory, 0, bytes.data(), bytes.size());
   const Address start = memory->address();
   pages_.reserve(pages_.size() + 1);
-  table_.reserve(pages_.size() + 1);
   pages_.push_back({std::move(memory), start, start + value_at, outliers ? start + outliers_at : 0, page.encoded_tokens});
 }
 
@@ -113,14 +113,16 @@ void LayerMirror::upload_page(const HostPage &page) {
 void LayerMirror::place_pages(const AttendCall &call) {
   if (call.starts.size() != pages_.size() || call.tokens.size() != pages_.size()) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected a start and a number of tokens for each page");
   table_.resize(pages_.size());
+  starts_.resize(pages_.size(), UINT64_MAX);
   for (size_t index = 0; index < pages_.size(); index++) {
     const DevicePage &page = pages_[index];
     const uint32_t tokens = call.tokens[index];
+    if (starts_[index] == call.starts[index] && table_[index].tokens == tokens) continue;
     if (tokens < 1 || tokens > page.encoded_tokens) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected 1 to " + std::to_string(page.encoded_tokens) + " valid tokens, got " + std::to_string(tokens));
     const kvq_cuda_page entry = {reinterpret_cast<const uint8_t *>(page.key), reinterpret_cast<const uint8_t *>(page.value), reinterpret_cast<const uint32_t *>(page.outliers),
                                  tables_->angle_row(call.starts[index]), tokens};
-    if (std::memcmp(&entry, &table_[index], sizeof entry) == 0) continue;
     table_[index] = entry;
+    starts_[index] = call.starts[index];
     table_uploaded_ = std::min(table_uploaded_, index);
   }
   if (table_.empty()) return;
@@ -171,8 +173,6 @@ void LayerMirror::attend_batch(const AttendCall &call, size_t first_row, size_t 
   const LayerTables *layer = tables_->layer(layer_);
   const uint32_t sink_tokens = layer == nullptr ? 0 : shape.sink_tokens;
   const size_t columns = shape.key_columns(), query_columns = shape.query_columns(), angles = shape.head_dim;
-  std::vector<std::shared_ptr<Memory>> keep(chunks_.begin(), chunks_.end());
-  if (sinks_ != nullptr) keep.push_back(sinks_);
   Packed packed;
 
   // New exact tokens.
@@ -239,9 +239,6 @@ void LayerMirror::attend_batch(const AttendCall &call, size_t first_row, size_t 
   if (has_pages) {
     p.pages = own_table ? device_pointer<kvq_cuda_page>(*table_memory_) : device_pointer<kvq_cuda_page>(*sent, pages_at);
     p.page_angles = device_pointer<float>(*tables_->page_angles());
-    keep.push_back(table_memory_);
-    keep.push_back(tables_->page_angles());
-    for (size_t index = 0; index < most_pages; index++) keep.push_back(pages_[index].memory);
   }
   p.first_page = device_pointer<uint32_t>(*sent, first_page_at);
   p.exact = device_pointer<kvq_cuda_exact>(*sent, exact_at);
@@ -282,10 +279,9 @@ void LayerMirror::attend_batch(const AttendCall &call, size_t first_row, size_t 
     append.count = static_cast<uint32_t>(new_rows);
     append.kv_heads = shape.kv_heads, append.head_dim = shape.head_dim, append.rotary_dim = tables_->rope().rotary_dim;
     append.key_stride = append.value_stride = static_cast<uint32_t>(columns);
-    kernels.launch(kvq_cuda_plan_append(append), keep);
+    kernels.launch(kvq_cuda_plan_append(append));
   }
-  keep.insert(keep.end(), {scores, partials, arrivals, sent, results, tables_->offset_angles()});
-  for (const kvq_cuda_launch &launch : plan().launches) kernels.launch(launch, keep);
+  for (const kvq_cuda_launch &launch : plan().launches) kernels.launch(launch);
   std::vector<uint8_t> received(out_bytes);
   stream.download(results, 0, received.data(), out_bytes);
   stream.synchronize();

@@ -82,7 +82,8 @@ class LayerMirror {
   std::shared_ptr<CacheTables> tables_;
   size_t layer_;
   std::vector<DevicePage> pages_;
-  std::vector<kvq_cuda_page> table_; // of pages_, as uploaded
+  std::vector<kvq_cuda_page> table_; // of pages_, as the kernels read it
+  std::vector<uint64_t> starts_;     // positions they have there
   size_t table_uploaded_ = 0;
   std::shared_ptr<Memory> table_memory_;
   std::shared_ptr<Memory> sinks_;

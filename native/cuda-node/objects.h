@@ -18,7 +18,7 @@ Object &unwrap(const Napi::Value &value) {
 
 // Constructors of this environment's classes.
 struct Classes {
-  Napi::FunctionReference device, memory, stream, module, kernel, kernels, tables, layer;
+  Napi::FunctionReference device, memory, stream, module, kernel, kernels, tables, layer, encoder;
 };
 inline Classes &classes(Napi::Env env) { return *env.GetInstanceData<Classes>(); }
 

@@ -17,7 +17,8 @@ void report(bool passed, const char *sentence, double error) {
 }
 
 // Relative error of a head's answer: weights are 16-bit, keys meet the query in fp16 products.
-double bound_of(const problem_shape &) { return 2e-3; }
+// Scores grow with the zero points, and so does what fp16 products lose of them.
+double bound_of(const problem_shape &shape) { return shape.zero_scale > 10 ? 5e-3 : 2e-3; }
 
 void check(const problem_shape &shape, uint64_t seed, const char *what, uint64_t cache_bytes = 1 << 20, bool half = false) {
   emulation::host_memory memory;

@@ -2,7 +2,7 @@
 //
 // Fatal, with the places of the threads concerned: threads of a block at different barriers, a barrier that some threads have left behind, lanes of a warp at different operations or with
 // different masks, a lane that is not in its mask or has exited, a deadlock.
-// Shared memory is filled with 0xA5 before every block, so that what nobody wrote is conspicuous. With -fsanitize=address every piece of it is an allocation of its own; with -fsanitize=thread
+// Shared memory is filled with a byte before every block, so that what nobody wrote is conspicuous. With -fsanitize=address every piece of it is an allocation of its own; with -fsanitize=thread
 // every GPU thread is a fiber of the sanitizer, and only barriers and __syncwarp order memory.
 #pragma once
 
@@ -33,6 +33,10 @@ void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+void AnnotateIgnoreWritesBegin(const char *file, int line);
+void AnnotateIgnoreWritesEnd(const char *file, int line);
 }
 #define KVQ_UNWATCHED __attribute__((no_sanitize("thread"), noinline))
 #else
@@ -247,7 +251,15 @@ KVQ_UNWATCHED inline void warp_operation(completion complete, uint32_t mask, voi
   if (all) {
     void *arguments[32] = {};
     for (uint32_t l = 0; l < 32; l++) if (mask >> l & 1) arguments[l] = gpu.fibers[first + l].argument;
+#if defined(__SANITIZE_THREAD__)
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__); // one lane moves the registers of all
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+#endif
     if (complete != nullptr) complete(arguments, mask);
+#if defined(__SANITIZE_THREAD__)
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+#endif
     for (uint32_t l = 0; l < 32; l++) if (mask >> l & 1) gpu.fibers[first + l].state = status::ready;
   } else {
     leave_fiber(false);
@@ -269,13 +281,20 @@ inline void make_order(std::vector<uint32_t> &order, uint32_t count, uint64_t se
   if (seed > 1) for (uint32_t i = count; i > 1; i--) std::swap(order[i - 1], order[next_random(seed) % i]);
 }
 
-constexpr uint8_t poison = 0xA5;
+// What shared memory holds before anybody writes it: KVQ_EMULATION_POISON, a byte; 0xff makes every float not a number.
+inline uint8_t poison_byte() {
+  static const uint8_t byte = [] {
+    const char *named = getenv("KVQ_EMULATION_POISON");
+    return static_cast<uint8_t>(named == nullptr ? 0xa5 : strtoul(named, nullptr, 0));
+  }();
+  return byte;
+}
 
 // An allocation that is too small by not a byte: the sanitizer sees every access beyond it.
 inline uint8_t *make_shared_memory(size_t bytes) {
   void *memory = nullptr;
   if (posix_memalign(&memory, 128, bytes == 0 ? 1 : bytes) != 0) misuse("no memory for shared memory");
-  memset(memory, poison, bytes);
+  memset(memory, poison_byte(), bytes);
   return static_cast<uint8_t *>(memory);
 }
 

@@ -29,7 +29,7 @@ inline void run(const kvq_cuda_launch &launch, uint64_t seed) {
     fprintf(stderr, "emulation: no kernel %s\n", launch.kernel);
     _exit(misuse_exit_code);
   }
-  if (strncmp(launch.kernel, "kvq_encode", 10) == 0) run_kernel<kvq_cuda_encode>(launch, kernel, seed);
+  if (strncmp(launch.kernel, "kvq_cuda_encode", 15) == 0) run_kernel<kvq_cuda_encode>(launch, kernel, seed);
   else if (strcmp(launch.kernel, "kvq_append") == 0) run_kernel<kvq_cuda_append>(launch, kernel, seed);
   else run_kernel<kvq_cuda_attention>(launch, kernel, seed);
 }

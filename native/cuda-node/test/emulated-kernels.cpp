@@ -11,7 +11,7 @@ extern "C" __attribute__((visibility("default"))) int kvq_emulated_launch(const 
   launch.parameter_bytes = static_cast<uint32_t>(bytes);
   if (bytes > sizeof(launch.parameters)) return 1; // CUDA_ERROR_INVALID_VALUE
   memcpy(launch.parameters, parameters, bytes);
-  if (strncmp(name, "kvq_encode", 10) == 0) emulation::run_kernel<kvq_cuda_encode>(launch, kernel, 0);
+  if (strncmp(name, "kvq_cuda_encode", 15) == 0) emulation::run_kernel<kvq_cuda_encode>(launch, kernel, 0);
   else if (strcmp(name, "kvq_append") == 0) emulation::run_kernel<kvq_cuda_append>(launch, kernel, 0);
   else emulation::run_kernel<kvq_cuda_attention>(launch, kernel, 0);
   return 0;

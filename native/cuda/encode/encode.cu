@@ -118,7 +118,7 @@ __device__ __forceinline__ void choose_outliers(Number number, uint32_t columns,
 
 }  // namespace kvq_cuda
 
-KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_encode_keys(KVQ_PARAMETER kvq_cuda_encode e) {
+KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_cuda_encode_keys(KVQ_PARAMETER kvq_cuda_encode e) {
   using namespace kvq_cuda;
   KVQ_DYNAMIC_SHARED(memory);
   const kvq_cuda_encode_page page = e.pages[blockIdx.x];
@@ -136,7 +136,7 @@ KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_encode_keys(KVQ_PARAMETER kvq_cuda_e
   if (e.outliers) h.stage_section(page_scratch(e, blockIdx.x) + h.head * staged_bytes, [&](uint32_t channel, uint32_t token) { return half_of_float(h.tile()[channel * block_tokens + token]); });
 }
 
-KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_encode_rotate(KVQ_PARAMETER kvq_cuda_encode e) {
+KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_cuda_encode_rotate(KVQ_PARAMETER kvq_cuda_encode e) {
   using namespace kvq_cuda;
   KVQ_DYNAMIC_SHARED(memory);
   const kvq_cuda_encode_page page = e.pages[blockIdx.x];
@@ -162,7 +162,7 @@ KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_encode_rotate(KVQ_PARAMETER kvq_cuda
   }
 }
 
-KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_encode_tokens(KVQ_PARAMETER kvq_cuda_encode e) {
+KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_cuda_encode_tokens(KVQ_PARAMETER kvq_cuda_encode e) {
   using namespace kvq_cuda;
   KVQ_SHARED(float[block_tokens], means);
   const kvq_cuda_encode_page page = e.pages[blockIdx.x];
@@ -215,7 +215,7 @@ KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_encode_tokens(KVQ_PARAMETER kvq_cuda
   }
 }
 
-KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_encode_values(KVQ_PARAMETER kvq_cuda_encode e) {
+KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_cuda_encode_values(KVQ_PARAMETER kvq_cuda_encode e) {
   using namespace kvq_cuda;
   KVQ_DYNAMIC_SHARED(memory);
   const kvq_cuda_encode_page page = e.pages[blockIdx.x];
@@ -256,7 +256,7 @@ KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_encode_values(KVQ_PARAMETER kvq_cuda
   });
 }
 
-KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_encode_sections(KVQ_PARAMETER kvq_cuda_encode e) {
+KVQ_KERNEL(kvq_cuda::encode_threads, 2) kvq_cuda_encode_sections(KVQ_PARAMETER kvq_cuda_encode e) {
   using namespace kvq_cuda;
   const kvq_cuda_encode_page page = e.pages[blockIdx.x];
   size_t end = e.kv_heads * head_size(e) + (e.values ? (e.rotated ? 1 : 2) * block_tokens * 2 : 0);

@@ -1,11 +1,11 @@
 // Encodes pages on the GPU, byte for byte what kvq_encode_keys and kvq_encode_values write (docs/format.md section 2). One call encodes any number of pages of one layer and side: one that
 // has just been filled, or a whole prompt.
 //
-//   kvq_encode_keys       codes, side data and a staged outlier section of each page and head; feedback rounding
-//   kvq_encode_rotate     rotated values: rotation and standardisation of each page and head
-//   kvq_encode_tokens     values: the numbers of each token, and which of its values are outliers
-//   kvq_encode_values     values: codes and a staged outlier section of each page and head
-//   kvq_encode_sections   staged sections to their places behind one another; offsets and sizes
+//   kvq_cuda_encode_keys       codes, side data and a staged outlier section of each page and head; feedback rounding
+//   kvq_cuda_encode_rotate     rotated values: rotation and standardisation of each page and head
+//   kvq_cuda_encode_tokens     values: the numbers of each token, and which of its values are outliers
+//   kvq_cuda_encode_values     values: codes and a staged outlier section of each page and head
+//   kvq_cuda_encode_sections   staged sections to their places behind one another; offsets and sizes
 //
 // All take kvq_cuda_encode by value. Bits, head dim (a multiple of 32 up to 256) and recipe are run-time numbers: encoding is a few per cent of a step.
 #pragma once

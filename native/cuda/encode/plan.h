@@ -73,12 +73,12 @@ inline std::vector<kvq_cuda_launch> kvq_cuda_plan_encode(const kvq_cuda_encode &
   };
   const uint32_t tile = kvq_cuda::encode_shared_of(encode.head_dim).bytes;
   if (encode.values == 0) {
-    add("kvq_encode_keys", encode.kv_heads, tile);
+    add("kvq_cuda_encode_keys", encode.kv_heads, tile);
   } else {
-    if (encode.rotated) add("kvq_encode_rotate", encode.kv_heads, tile);
-    add("kvq_encode_tokens", 1, 0);
-    add("kvq_encode_values", encode.kv_heads, tile);
+    if (encode.rotated) add("kvq_cuda_encode_rotate", encode.kv_heads, tile);
+    add("kvq_cuda_encode_tokens", 1, 0);
+    add("kvq_cuda_encode_values", encode.kv_heads, tile);
   }
-  add("kvq_encode_sections", 1, 0);
+  add("kvq_cuda_encode_sections", 1, 0);
   return launches;
 }

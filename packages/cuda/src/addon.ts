@@ -139,6 +139,11 @@ export interface AddonLayer {
   dispose(): void;
 }
 
+/** Encodes pages of one layer and side. */
+export interface AddonEncoder {
+  encode(pages: readonly { readonly data: Float32Array; readonly tokens: number }[]): Promise<{ readonly bytes: Uint8Array; readonly saturated: number; readonly clamped: number }[]>;
+}
+
 /** What the addon exports. */
 export interface Addon {
   info(driver: string): { readonly driverVersion: number; readonly devices: readonly CudaDeviceInfo[] };
@@ -150,6 +155,7 @@ export interface Addon {
   readonly Stream: new (device: AddonDevice) => AddonStream;
   readonly Kernels: new (device: AddonDevice, images: Readonly<Record<string, Uint8Array>>) => AddonKernels;
   readonly Tables: new (kernels: AddonKernels, options: AddonTablesOptions) => AddonTables;
+  readonly Encoder: new (kernels: AddonKernels, options: { readonly key: KeyCodecOptions } | { readonly value: ValueCodecOptions }) => AddonEncoder;
   /** With one argument: a fork of a layer. */
   readonly Layer: new (from: AddonTables | AddonLayer, layer?: number) => AddonLayer;
 }

@@ -3,6 +3,8 @@
 export type { CudaDeviceInfo, CudaKernelResources, CudaMemoryUse } from "./addon.js";
 export { createCudaDevice } from "./cuda-device.js";
 export type { CudaDevice, CudaDeviceOptions } from "./cuda-device.js";
+export { createCudaEncoder } from "./cuda-encoder.js";
+export type { CudaEncoder } from "./cuda-encoder.js";
 export { cudaInfo } from "./cuda-info.js";
 export type { CudaInfo } from "./cuda-info.js";
 export type { CudaMemory } from "./cuda-memory.js";

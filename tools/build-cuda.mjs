@@ -1,0 +1,151 @@
+// Compiles native/cuda: one fatbin for each family with machine code for sm_80, sm_90 and sm_120 and PTX for newer devices, and reports registers, shared memory, spills and occupancy of every
+// kernel. Fails on a spill, on local memory, or above the register ceiling.
+//
+//   node tools/build-cuda.mjs            every kernel, all architectures, into native/build-cuda/kernels
+//   node tools/build-cuda.mjs --subset   a set that spans widths and head dims, sm_90 only: for CI
+//   node tools/build-cuda.mjs --bench    the bench program too (native/build-cuda/bench/bench; needs the objects of the built addon)
+//
+// nvcc: what KVQUANT_NVCC names, or nvcc on the PATH, or the wheels that PyPI has of it, which are installed into native/build-cuda/toolkit (Python 3 with pip).
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const root = join(fileURLToPath(import.meta.url), "..", "..");
+const out = join(root, "native", "build-cuda");
+const wheels = ["nvidia-cuda-nvcc==13.0.88", "nvidia-cuda-runtime==13.0.96", "nvidia-cuda-crt==13.0.88", "nvidia-cuda-cccl==13.0.85", "nvidia-nvvm==13.0.88"];
+
+/** Families: a source each, and the kernel family's fatbin. */
+export const families = /** @type {const} */ ({
+  "keys-channel": "attend/keys-channel.cu",
+  "keys-page": "attend/keys-page.cu",
+  "values-token": "attend/values-token.cu",
+  "values-rotated": "attend/values-rotated.cu",
+  half: "attend/half.cu",
+  encode: "encode/encode.cu",
+});
+const registerCeiling = 255;
+/** Of a multiprocessor: registers, shared memory in bytes, threads. */
+const multiprocessors = { sm_80: { registers: 65536, shared: 167936, threads: 2048 }, sm_90: { registers: 65536, shared: 233472, threads: 2048 }, sm_120: { registers: 65536, shared: 102400, threads: 1536 } };
+
+/** @typedef {{ family: string, kernel: string, architecture: string, registers: number, shared: number, spilled: number, stack: number }} Resources */
+
+/**
+ * Reads what `ptxas -v` printed.
+ * @param {string} family @param {string} text @returns {Resources[]}
+ */
+export function parseResources(family, text) {
+  /** @type {Resources[]} */
+  const all = [];
+  for (const line of text.split("\n")) {
+    const entry = /Compiling entry function '(\w+)' for '(sm_\d+)'/.exec(line);
+    if (entry !== null) all.push({ family, kernel: entry[1] ?? "", architecture: entry[2] ?? "", registers: 0, shared: 0, spilled: 0, stack: 0 });
+    const current = all.at(-1);
+    if (current === undefined) continue;
+    const stack = /(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads/.exec(line);
+    if (stack !== null) Object.assign(current, { stack: Number(stack[1]), spilled: Number(stack[2]) + Number(stack[3]) });
+    const used = /Used (\d+) registers/.exec(line);
+    if (used !== null) Object.assign(current, { registers: Number(used[1]), shared: Number(/(\d+) bytes smem/.exec(line)?.[1] ?? 0) });
+  }
+  return all;
+}
+
+/**
+ * Blocks of a multiprocessor that registers and threads allow (registers go to warps in units of 8 a thread). Dynamic shared memory depends on the group: the plan counts it.
+ * @param {number} registers @param {number} threads @param {string} architecture
+ */
+export function residentWarps(registers, threads, architecture) {
+  const limits = multiprocessors[/** @type {keyof typeof multiprocessors} */ (architecture)] ?? multiprocessors.sm_90;
+  const warpsOfBlock = threads / 32;
+  const byRegisters = Math.floor(limits.registers / (Math.ceil(registers / 8) * 8 * 32) / warpsOfBlock);
+  return Math.min(byRegisters, Math.floor(limits.threads / threads)) * warpsOfBlock;
+}
+
+/** @param {Resources} r */
+const threadsOf = (r) => (r.family === "encode" ? (r.kernel === "kvq_append" ? 128 : 256) : r.family === "half" && !r.kernel.endsWith("_256") ? 256 : 128);
+
+/**
+ * @param {readonly Resources[]} all
+ * @returns {string[]} what breaks the rules
+ */
+export function findProblems(all) {
+  return all.flatMap((r) => [
+    ...(r.spilled > 0 ? [`${r.kernel} (${r.architecture}) spills ${String(r.spilled)} bytes`] : []),
+    ...(r.stack > 0 ? [`${r.kernel} (${r.architecture}) uses ${String(r.stack)} bytes of local memory`] : []),
+    ...(r.registers > registerCeiling || r.registers === 0 ? [`${r.kernel} (${r.architecture}) uses ${String(r.registers)} registers`] : []),
+  ]);
+}
+
+/** @returns {Promise<string>} path of nvcc */
+async function findCompiler() {
+  const named = process.env["KVQUANT_NVCC"];
+  if (named !== undefined) return named;
+  for (const folder of (process.env["PATH"] ?? "").split(delimiter)) if (existsSync(join(folder, "nvcc"))) return join(folder, "nvcc");
+  const nvcc = join(out, "toolkit", "nvidia", "cu13", "bin", "nvcc");
+  if (!existsSync(nvcc)) {
+    process.stdout.write("installing nvcc from PyPI into native/build-cuda/toolkit\n");
+    await run("python3", ["-m", "pip", "install", "--quiet", "--no-deps", "--target", join(out, "toolkit"), ...wheels]);
+  }
+  return nvcc;
+}
+
+/** @param {string} command @param {string[]} args @returns {Promise<string>} what it printed */
+function run(command, args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    child.stdout.on("data", (/** @type {Buffer} */ chunk) => (output += chunk.toString("utf8")));
+    child.stderr.on("data", (/** @type {Buffer} */ chunk) => (output += chunk.toString("utf8")));
+    child.on("error", reject);
+    child.on("close", (code) => (code === 0 ? resolve(output) : reject(new Error(`${command} ${args.join(" ")}\n${output}`))));
+  });
+}
+
+const common = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "-I", join(root, "native"), "-I", join(root, "native", "include")];
+
+/** @param {{ subset: boolean, bench: boolean }} options */
+async function build({ subset, bench }) {
+  const nvcc = await findCompiler();
+  const architectures = subset ? ["90"] : ["80", "90", "120"];
+  const targets = architectures.flatMap((a) => ["-gencode", `arch=compute_${a},code=${a === "120" ? `[sm_${a},compute_${a}]` : `sm_${a}`}`]);
+  if (!subset) targets.push("-gencode", "arch=compute_80,code=compute_80"); // for devices in between
+  const folder = join(out, "kernels");
+  mkdirSync(folder, { recursive: true });
+  /** @type {Resources[]} */
+  const resources = [];
+  const queue = Object.entries(families);
+  const worker = async () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const [family, source] = next;
+      const text = await run(nvcc, [...common, ...targets, ...(subset ? ["-DKVQ_SUBSET"] : []), "-Xptxas", "-v", "-fatbin", join(root, "native", "cuda", source), "-o", join(folder, `${family}.fatbin`)]);
+      resources.push(...parseResources(family, text));
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  resources.sort((a, b) => a.kernel.localeCompare(b.kernel, "en", { numeric: true }) || a.architecture.localeCompare(b.architecture, "en", { numeric: true }));
+  const rows = resources.map((r) => `| ${r.kernel} | ${r.architecture} | ${String(r.registers)} | ${String(r.shared)} | ${String(r.spilled)} | ${String(residentWarps(r.registers, threadsOf(r), r.architecture))} |`);
+  const table = ["| kernel | architecture | registers | static shared memory | spilled bytes | warps a multiprocessor |", "|---|---|--:|--:|--:|--:|", ...rows].join("\n");
+  process.stdout.write(`${table}\n`);
+  writeFileSync(join(out, "kernels", "resources.md"), `${table}\n`);
+  if (bench) await buildBench(nvcc);
+  const problems = findProblems(resources);
+  for (const problem of problems) process.stdout.write(`PROBLEM: ${problem}\n`);
+  process.stdout.write(`${String(resources.length)} kernels, ${String(problems.length)} problems; fatbins in native/build-cuda/kernels\n`);
+  return problems.length === 0;
+}
+
+/** @param {string} nvcc */
+async function buildBench(nvcc) {
+  const folder = join(out, "bench");
+  mkdirSync(folder, { recursive: true });
+  const library = join(root, "packages", "cpu", "build", "Release", "native", "ops");
+  const objects = readdirSync(library, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".o")).map((name) => join(library, name));
+  const sources = [...Object.values(families), "tables/tables.cpp", "bench/bench.cu"].map((source) => join(root, "native", "cuda", source));
+  await run(nvcc, [...common, "-arch=native", "-DKVQ_SUBSET=2", "-t", "0", ...sources, ...objects, "-o", join(folder, "bench")]);
+  process.stdout.write("bench program: native/build-cuda/bench/bench\n");
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const sound = await build({ subset: process.argv.includes("--subset"), bench: process.argv.includes("--bench") });
+  process.exitCode = sound ? 0 : 1;
+}
