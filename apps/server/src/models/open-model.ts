@@ -8,7 +8,7 @@ import { createServingEngine } from "@kvquant/engine";
 import type { EngineEvent, PageStore, ServingEngine } from "@kvquant/engine";
 import { loadModel } from "@kvquant/model";
 import type { LanguageModel, ModelCacheOptions } from "@kvquant/model";
-import { KvquantError } from "@kvquant/spec";
+import { KvquantError, PAGE_TOKENS } from "@kvquant/spec";
 import { createChatFormat } from "../chat/chat-format.js";
 import type { Configuration, ModelConfiguration } from "../configuration/schema.js";
 import { createFidelityMonitor } from "../fidelity/fidelity-monitor.js";
@@ -65,7 +65,7 @@ export async function openModel(settings: ModelConfiguration, options: OpenModel
     const chat = createChatFormat(model.tokenizer, configuredTemplate);
     if (chat.template === "plain" && settings.chatTemplate === undefined) note("the model has no chat template: messages are written as plain lines of role and text");
     const monitor = artifact === "fp16" || configuration.fidelity.share === 0 ? undefined : startMonitor(model, cache, { ...options, name, engine });
-    const contextLimit = Math.min(settings.context ?? model.config.contextLength);
+    const contextLimit = settings.context ?? model.config.contextLength;
     return {
       name,
       source: settings.source,
@@ -118,6 +118,7 @@ function startMonitor(model: LanguageModel, compressed: ModelCacheOptions, optio
     share,
     tokens,
     threshold,
+    leastTokens: (compressed.sinkTokens ?? sinksOf(compressed)) + PAGE_TOKENS + (compressed.tailTokens ?? 64) + 1,
     isIdle,
     score: createFidelityScorer(model, { compressed, positions }),
     onThreshold({ over, kldMean, kldMax, samples }) {
@@ -125,6 +126,10 @@ function startMonitor(model: LanguageModel, compressed: ModelCacheOptions, optio
     },
     onFailure: (error) => logger.log("error", "fidelity-failed", { model: name, ...errorFields(error) }),
   });
+}
+
+function sinksOf({ artifact }: ModelCacheOptions): number {
+  return artifact === "fp16" ? 0 : artifact.sinkTokens;
 }
 
 async function readTemplate(given: string | undefined): Promise<string | undefined> {
