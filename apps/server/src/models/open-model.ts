@@ -63,6 +63,7 @@ export async function openModel(settings: ModelConfiguration, options: OpenModel
       onEvent: (event) => logEvent(logger, name, event),
     });
     const chat = createChatFormat(model.tokenizer, configuredTemplate);
+    warmTokenizer(model);
     if (chat.template === "plain" && settings.chatTemplate === undefined) note("the model has no chat template: messages are written as plain lines of role and text");
     const monitor = artifact === "fp16" || configuration.fidelity.share === 0 ? undefined : startMonitor(model, cache, { ...options, name, engine });
     const contextLimit = settings.context ?? model.config.contextLength;
@@ -130,6 +131,15 @@ function startMonitor(model: LanguageModel, compressed: ModelCacheOptions, optio
 
 function sinksOf({ artifact }: ModelCacheOptions): number {
   return artifact === "fp16" ? 0 : artifact.sinkTokens;
+}
+
+/** Encodes some text, so that the first request does not wait for the tokenizer's code to be compiled. */
+function warmTokenizer({ tokenizer }: LanguageModel): void {
+  for (let id = 0; id < Math.min(4096, tokenizer.vocabulary); id += 16) {
+    const texts = Array.from({ length: 16 }, (_, index) => tokenizer.tokenText(id + index) ?? "");
+    tokenizer.encode(texts.join(" "), { addSpecial: false });
+    tokenizer.encode(texts.join(" "), { addSpecial: false, parseSpecial: false });
+  }
 }
 
 async function readTemplate(given: string | undefined): Promise<string | undefined> {
