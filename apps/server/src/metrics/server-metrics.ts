@@ -83,7 +83,21 @@ export function createServerMetrics(models: readonly ServedModel[]): ServerMetri
   };
 }
 
+/** Figures of an engine, read once for all metrics of one scrape. */
+function statsReader(): (model: ServedModel) => EngineStats {
+  const known = new Map<string, EngineStats>();
+  return ({ name, engine }) => {
+    let stats = known.get(name);
+    if (stats === undefined) {
+      known.set(name, (stats = engine.stats()));
+      setTimeout(() => known.delete(name), 10).unref();
+    }
+    return stats;
+  };
+}
+
 function showEngines(models: readonly ServedModel[], registers: Registry[]): void {
+  const readStats = statsReader();
   for (const [name, help, read] of engineGauges) {
     new Gauge({
       name: `kvquant_${name}`,
@@ -91,9 +105,9 @@ function showEngines(models: readonly ServedModel[], registers: Registry[]): voi
       labelNames: ["model"],
       registers,
       collect() {
-        for (const { name: model, engine } of models) {
-          const value = read(engine.stats());
-          if (value !== undefined) this.set({ model }, value);
+        for (const model of models) {
+          const value = read(readStats(model));
+          if (value !== undefined) this.set({ model: model.name }, value);
         }
       },
     });
@@ -106,9 +120,9 @@ function showEngines(models: readonly ServedModel[], registers: Registry[]): voi
       registers,
       collect() {
         this.reset();
-        for (const { name: model, engine } of models) {
-          const value = read(engine.stats());
-          if (value !== undefined) this.inc({ model }, value);
+        for (const model of models) {
+          const value = read(readStats(model));
+          if (value !== undefined) this.inc({ model: model.name }, value);
         }
       },
     });
@@ -132,7 +146,7 @@ function showMonitors(models: readonly ServedModel[], registers: Registry[]): vo
       collect() {
         for (const { name: model, monitor } of models) {
           const value = monitor?.figures()[field];
-          if (value != null) this.set({ model }, value);
+          if (value !== undefined && value !== null) this.set({ model }, value);
         }
       },
     });

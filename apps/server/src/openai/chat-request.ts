@@ -42,13 +42,13 @@ export const chatRequestSchema = z.strictObject(
     ...sharedFields,
     messages: z.array(message, "expected a list of messages").min(1, "expected at least one message").max(10_000, "expected at most 10000 messages"),
     max_completion_tokens: sharedFields.max_tokens,
-    logprobs: z.boolean("expected true or false").nullish(),
-    top_logprobs: z.int(`expected an integer from 0 to ${maximumLogprobs}`).min(0).max(maximumLogprobs, `expected an integer from 0 to ${maximumLogprobs}`).nullish(),
-    tools: z.array(tool, "expected a list of tools").max(128, "expected at most 128 tools").nullish(),
-    tool_choice: z.enum(["auto", "none"], `expected "auto" or "none": an answer cannot be forced to call a tool`).nullish(),
-    parallel_tool_calls: z.boolean("expected true or false").nullish(),
-    response_format: z.object({ type: z.literal("text", `expected "text": answers are not held to a grammar`) }, "expected an object").nullish(),
-    modalities: z.array(z.literal("text", `expected "text"`), "expected a list").nullish(),
+    logprobs: z.boolean("expected true or false").optional(),
+    top_logprobs: z.int(`expected an integer from 0 to ${maximumLogprobs}`).min(0).max(maximumLogprobs, `expected an integer from 0 to ${maximumLogprobs}`).optional(),
+    tools: z.array(tool, "expected a list of tools").max(128, "expected at most 128 tools").optional(),
+    tool_choice: z.enum(["auto", "none"], `expected "auto" or "none": an answer cannot be forced to call a tool`).optional(),
+    parallel_tool_calls: z.boolean("expected true or false").optional(),
+    response_format: z.object({ type: z.literal("text", `expected "text": answers are not held to a grammar`) }, "expected an object").optional(),
+    modalities: z.array(z.literal("text", `expected "text"`), "expected a list").optional(),
   },
   "expected an object",
 );
@@ -63,14 +63,13 @@ export function toChatMessages(request: ChatRequest): ChatMessage[] {
     if (given.role === "tool") return { ...shared, role: "tool", tool_call_id: given.tool_call_id };
     if (given.role !== "assistant") return { ...shared, role: given.role === "developer" ? "system" : given.role };
     const calls = given.tool_calls ?? [];
-    if (given.content == null && calls.length === 0) throw new ApiError(400, `messages.${index}.content: expected text, or tool_calls instead of it, got neither`, { param: `messages.${index}.content` });
+    if ((given.content ?? undefined) === undefined && calls.length === 0) throw new ApiError(400, `messages.${index}.content: expected text, or tool_calls instead of it, got neither`, { param: `messages.${index}.content` });
     return { ...shared, role: "assistant", ...(calls.length > 0 && { tool_calls: calls.map((entry, at) => toCall(entry, `messages.${index}.tool_calls.${at}`)) }) };
   });
 }
 
 function joinParts(given: z.output<typeof content> | null | undefined): string {
-  if (given == null) return "";
-  return typeof given === "string" ? given : given.map(({ text }) => text).join("");
+  return typeof given === "string" ? given : (given ?? []).map(({ text }) => text).join("");
 }
 
 function toCall({ id, function: made }: z.output<typeof call>, where: string): ChatToolCall {

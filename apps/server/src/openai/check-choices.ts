@@ -7,6 +7,6 @@ import type { SharedFields } from "./request-fields.js";
 export function checkChoices(fields: SharedFields, prompts: number, limits: { readonly choices: number }): number {
   const count = fields.n ?? 1;
   if (count * prompts > limits.choices) throw new ApiError(400, `n: expected at most ${limits.choices} answers of a request, got ${count * prompts}`, { param: "n" });
-  if (fields.stream_options != null && fields.stream !== true) throw new ApiError(400, "stream_options: expected stream true beside it", { param: "stream_options" });
+  if (fields.stream_options !== undefined && fields.stream !== true) throw new ApiError(400, "stream_options: expected stream true beside it", { param: "stream_options" });
   return count;
 }

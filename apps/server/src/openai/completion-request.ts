@@ -14,12 +14,12 @@ export const completionRequestSchema = z.strictObject(
   {
     ...sharedFields,
     prompt: z.union([z.string(), tokens, z.array(z.string()).min(1), z.array(tokens).min(1)], promptWords),
-    logprobs: z.int(logprobsWords).min(0, logprobsWords).max(5, logprobsWords).nullish(),
-    echo: z.boolean("expected true or false").nullish(),
-    best_of: z.int("expected an integer").nullish(),
-    suffix: z.null("expected nothing: text is only ever added at the end").optional(),
+    logprobs: z.int(logprobsWords).min(0, logprobsWords).max(5, logprobsWords).optional(),
+    echo: z.boolean("expected true or false").optional(),
+    best_of: z.int("expected an integer").optional(),
+    suffix: z.never("expected nothing: text is only ever added at the end").optional(),
     /** Beyond OpenAI's interface: whether control tokens written out in a prompt are read as such, default true. */
-    parse_special: z.boolean("expected true or false").nullish(),
+    parse_special: z.boolean("expected true or false").optional(),
   },
   "expected an object",
 );

@@ -20,20 +20,20 @@ export function generationOptions(fields: SharedFields, model: ServedModel): (ch
     topK: fields.top_k ?? 0,
     minP: fields.min_p ?? 0,
     repetitionPenalty: fields.repetition_penalty ?? 1,
-    ...(fields.presence_penalty != null && { presencePenalty: fields.presence_penalty }),
-    ...(fields.frequency_penalty != null && { frequencyPenalty: fields.frequency_penalty }),
-    ...(fields.logit_bias != null && { logitBias: readBias(fields.logit_bias, model.vocabulary) }),
+    ...(fields.presence_penalty !== undefined && { presencePenalty: fields.presence_penalty }),
+    ...(fields.frequency_penalty !== undefined && { frequencyPenalty: fields.frequency_penalty }),
+    ...(fields.logit_bias !== undefined && { logitBias: readBias(fields.logit_bias, model.vocabulary) }),
   };
   const seed = fields.seed ?? randomInt(2 ** 31);
-  const stop = fields.stop == null ? [] : typeof fields.stop === "string" ? [fields.stop] : fields.stop;
+  const stop = fields.stop === undefined ? [] : typeof fields.stop === "string" ? [fields.stop] : fields.stop;
   return (choice) => ({
-    maxTokens: fields.max_tokens ?? undefined,
+    maxTokens: fields.max_tokens,
     sampling,
     seed: seed + choice,
     stop,
     ...(fields.ignore_eos === true && { stopAtEnd: false }),
-    ...(fields.session != null && choice === 0 && { session: fields.session }),
-    ...(fields.prefix_reuse != null && { prefixReuse: fields.prefix_reuse }),
+    ...(fields.session !== undefined && choice === 0 && { session: fields.session }),
+    ...(fields.prefix_reuse !== undefined && { prefixReuse: fields.prefix_reuse }),
   });
 }
 

@@ -18,35 +18,35 @@ const stopText = z.string(stopWords).min(1, stopWords).max(1000, stopWords);
 /** Tokens of one answer that are reported with logprobs, at most. */
 export const maximumLogprobs = 20;
 
-/** Fields by name; null counts as absent, as OpenAI has it. */
+/** Fields by name. */
 export const sharedFields = {
   model: z.string("expected the name of a model").min(1, "expected the name of a model"),
-  max_tokens: integer(1, Number.MAX_SAFE_INTEGER).nullish(),
-  n: integer(1, 1024).nullish(),
-  temperature: within(0, 2).nullish(),
-  top_p: z.number("expected a number above 0 and at most 1").gt(0, "expected a number above 0 and at most 1").max(1, "expected a number above 0 and at most 1").nullish(),
-  seed: z.int("expected an integer").nullish(),
-  stop: z.union([stopText, z.array(stopText, stopWords).min(1, stopWords).max(16, stopWords)], stopWords).nullish(),
-  presence_penalty: within(-2, 2).nullish(),
-  frequency_penalty: within(-2, 2).nullish(),
-  logit_bias: z.record(z.string().regex(/^\d{1,9}$/, biasWords), z.number(biasWords).min(-100, biasWords).max(100, biasWords), biasWords).nullish(),
-  stream: flag.nullish(),
-  stream_options: z.strictObject({ include_usage: flag.nullish(), include_obfuscation: flag.nullish() }, "expected an object").nullish(),
+  max_tokens: integer(1, Number.MAX_SAFE_INTEGER).optional(),
+  n: integer(1, 1024).optional(),
+  temperature: within(0, 2).optional(),
+  top_p: z.number("expected a number above 0 and at most 1").gt(0, "expected a number above 0 and at most 1").max(1, "expected a number above 0 and at most 1").optional(),
+  seed: z.int("expected an integer").optional(),
+  stop: z.union([stopText, z.array(stopText, stopWords).min(1, stopWords).max(16, stopWords)], stopWords).optional(),
+  presence_penalty: within(-2, 2).optional(),
+  frequency_penalty: within(-2, 2).optional(),
+  logit_bias: z.record(z.string().regex(/^\d{1,9}$/, biasWords), z.number(biasWords).min(-100, biasWords).max(100, biasWords), biasWords).optional(),
+  stream: flag.optional(),
+  stream_options: z.strictObject({ include_usage: flag.nullish(), include_obfuscation: flag.nullish() }, "expected an object").optional(),
   // Beyond OpenAI's interface.
-  top_k: integer(0, 1_000_000).nullish(),
-  min_p: z.number("expected a number of at least 0 and below 1").min(0, "expected a number of at least 0 and below 1").lt(1, "expected a number of at least 0 and below 1").nullish(),
-  repetition_penalty: z.number("expected a number above 0").gt(0, "expected a number above 0").max(10, "expected a number above 0 and at most 10").nullish(),
-  ignore_eos: flag.nullish(),
-  session: z.string("expected 1 to 128 letters, digits, dots, dashes or underscores").regex(/^[\w.-]{1,128}$/, "expected 1 to 128 letters, digits, dots, dashes or underscores").nullish(),
-  prefix_reuse: flag.nullish(),
+  top_k: integer(0, 1_000_000).optional(),
+  min_p: z.number("expected a number of at least 0 and below 1").min(0, "expected a number of at least 0 and below 1").lt(1, "expected a number of at least 0 and below 1").optional(),
+  repetition_penalty: z.number("expected a number above 0").gt(0, "expected a number above 0").max(10, "expected a number above 0 and at most 10").optional(),
+  ignore_eos: flag.optional(),
+  session: z.string("expected 1 to 128 letters, digits, dots, dashes or underscores").regex(/^[\w.-]{1,128}$/, "expected 1 to 128 letters, digits, dots, dashes or underscores").optional(),
+  prefix_reuse: flag.optional(),
   // What clients send for OpenAI's own bookkeeping; it changes no answer.
-  user: z.string("expected a string").nullish(),
-  metadata: z.record(z.string(), z.unknown(), "expected an object").nullish(),
-  store: flag.nullish(),
-  service_tier: z.string("expected a string").nullish(),
-  safety_identifier: z.string("expected a string").nullish(),
-  prompt_cache_key: z.string("expected a string").nullish(),
-  prompt_cache_retention: z.string("expected a string").nullish(),
+  user: z.string("expected a string").optional(),
+  metadata: z.record(z.string(), z.unknown(), "expected an object").optional(),
+  store: flag.optional(),
+  service_tier: z.string("expected a string").optional(),
+  safety_identifier: z.string("expected a string").optional(),
+  prompt_cache_key: z.string("expected a string").optional(),
+  prompt_cache_retention: z.string("expected a string").optional(),
 };
 
 /** The values of {@link sharedFields}. */

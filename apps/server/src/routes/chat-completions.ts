@@ -20,10 +20,11 @@ export function chatCompletions(app: Hono<AppEnvironment>, server: ServerContext
     const body = parseRequest(chatRequestSchema, await readJson(context.req.raw, server.configuration.limits.bodyBytes));
     const model = findModel(server, body.model, context.get("record"));
     const count = checkChoices(body, 1, server.configuration.limits);
-    if (body.top_logprobs != null && body.logprobs !== true) throw new ApiError(400, "top_logprobs: expected logprobs true beside it", { param: "top_logprobs" });
+    if (body.top_logprobs !== undefined && body.logprobs !== true) throw new ApiError(400, "top_logprobs: expected logprobs true beside it", { param: "top_logprobs" });
     const prompt = encodeConversation(model, body);
-    const options = generationOptions({ ...body, max_tokens: body.max_completion_tokens ?? body.max_tokens }, model);
-    const maxTokens = answerTokens(model, prompt.length, body.max_completion_tokens ?? body.max_tokens ?? undefined);
+    const maxAsked = body.max_completion_tokens ?? body.max_tokens;
+    const options = generationOptions({ ...body, max_tokens: maxAsked }, model);
+    const maxTokens = answerTokens(model, prompt.length, maxAsked);
     const choices = Array.from({ length: count }, (_, index) => {
       const asked = options(index);
       return { ...asked, stop: [...(asked.stop ?? []), ...model.chat.stops], prompt, promptIndex: 0, maxTokens, ...(body.logprobs === true && { logprobs: body.top_logprobs ?? 0 }) };
@@ -41,7 +42,7 @@ export function chatCompletions(app: Hono<AppEnvironment>, server: ServerContext
 }
 
 function offersTools(body: ChatRequest): boolean {
-  return body.tools != null && body.tools.length > 0 && body.tool_choice !== "none";
+  return body.tools !== undefined && body.tools.length > 0 && body.tool_choice !== "none";
 }
 
 /** Tokens of a conversation. @throws ApiError 400 for tools that the model's template has no place for */

@@ -22,14 +22,14 @@ export function completions(app: Hono<AppEnvironment>, server: ServerContext): v
     const model = findModel(server, body.model, context.get("record"));
     const prompts = toPrompts(body, { tokenizer: model.tokenizer, checkText: (text, param) => checkTextLength(model, text.length, param) });
     const count = checkChoices(body, prompts.length, server.configuration.limits);
-    if (body.best_of != null && body.best_of !== count) throw new ApiError(400, `best_of: expected ${count}, the same as n, got ${body.best_of}`, { param: "best_of" });
-    if (body.echo === true && body.logprobs != null) throw new ApiError(400, "logprobs: expected none beside echo, because prompts are not scored", { param: "logprobs" });
+    if (body.best_of !== undefined && body.best_of !== count) throw new ApiError(400, `best_of: expected ${count}, the same as n, got ${body.best_of}`, { param: "best_of" });
+    if (body.echo === true && body.logprobs !== undefined) throw new ApiError(400, "logprobs: expected none beside echo, because prompts are not scored", { param: "logprobs" });
     const options = generationOptions(body, model);
     const choices = prompts.flatMap(({ tokens }, promptIndex) =>
       Array.from({ length: count }, (_, index) => {
         const room = model.contextLimit - tokens.length;
         const maxTokens = answerTokens(model, tokens.length, body.max_tokens ?? (room >= 1 ? Math.min(defaultTokens, room) : undefined));
-        return { ...options(promptIndex * count + index), prompt: tokens, promptIndex, maxTokens, ...(body.logprobs != null && { logprobs: body.logprobs }) };
+        return { ...options(promptIndex * count + index), prompt: tokens, promptIndex, maxTokens, ...(body.logprobs !== undefined && { logprobs: body.logprobs }) };
       }),
     );
     const format = completionAnswer({
@@ -37,7 +37,7 @@ export function completions(app: Hono<AppEnvironment>, server: ServerContext): v
       model: model.name,
       created: Math.floor(Date.now() / 1000),
       tokenizer: model.tokenizer,
-      logprobs: body.logprobs != null,
+      logprobs: body.logprobs !== undefined,
       echo: (index) => (body.echo === true ? prompts[Math.floor(index / count)]!.text : ""),
     });
     return runAnswer(context, server, { model, choices, format, stream: body.stream === true, includeUsage: body.stream_options?.include_usage === true });
