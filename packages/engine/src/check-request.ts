@@ -23,6 +23,8 @@ export interface CheckedRequest {
   readonly session: string | undefined;
   readonly reuse: boolean;
   readonly splice: Splice | undefined;
+  /** Computes the prompt, leaves its cache, and ends: no token is chosen. */
+  readonly prefillOnly: boolean;
 }
 
 /** @throws INVALID_ARGUMENT */
@@ -45,7 +47,7 @@ export function checkRequest(request: GenerationRequest, model: LanguageModel, d
     check(document.every((token, index) => prompt[splice.at + index] === token), "splice.document", "the prompt's own tokens from splice.at on", "others");
     check(session === undefined, "splice", "no session: what is spliced is an approximation and is not kept", session);
   }
-  return { prompt, maxTokens: request.maxTokens, sampling, seed, stop, stopTokens: Array.from(stopTokens), stopAtEnd, logprobs, session, reuse: request.prefixReuse ?? defaults.prefixReuse, splice };
+  return { prompt, maxTokens: request.maxTokens, sampling, seed, stop, stopTokens: Array.from(stopTokens), stopAtEnd, logprobs, session, reuse: request.prefixReuse ?? defaults.prefixReuse, splice, prefillOnly: false };
 }
 
 /** @throws INVALID_ARGUMENT */

@@ -20,10 +20,11 @@ export interface StatsSources {
   readonly runner: StepRunner;
   readonly empty: KvCache;
   readonly limits: { readonly cacheBytes: number };
+  readonly sessions: number;
 }
 
 /** The figures that need no other part of the engine. */
-export function collectStats({ model, artifact, scheduler, points, cost, runner, empty, limits }: StatsSources): Omit<EngineStats, "sessions"> & { sessions: number } {
+export function collectStats({ model, artifact, scheduler, points, cost, runner, empty, limits, sessions }: StatsSources): EngineStats {
   let pages = 0;
   let tokens = 0;
   const count = (holder: Descendant, held: number): void => {
@@ -49,7 +50,7 @@ export function collectStats({ model, artifact, scheduler, points, cost, runner,
     pages,
     tokens,
     resumePoints: points.count,
-    sessions: 0,
+    sessions,
     ...scheduler.totals,
     layers: artifact === "fp16" ? Array.from({ length: model.shape.layers }, () => EXACT) : artifact.layers.map(({ key, value }) => ({ key: key.id, value: value.id, keyBits: key.bits, valueBits: value.bits })),
   };

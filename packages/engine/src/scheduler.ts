@@ -76,6 +76,8 @@ export class Scheduler {
   /** Page ends seen in prompts, oldest first. */
   readonly #known = new Set<string>();
   readonly #breathe = createBreather();
+  /** Bytes of caches on their way from the second tier. */
+  #reserved = 0;
   #next = 1;
   #stopped = false;
   #wake: (() => void) | undefined;
@@ -89,8 +91,8 @@ export class Scheduler {
     this.#loop = this.#run();
   }
 
-  /** Queues a checked request. @throws OUT_OF_CAPACITY */
-  submit(request: CheckedRequest): Sequence {
+  /** Queues a checked request; `onPoint` is told of the resume point its cache becomes when it is done. @throws OUT_OF_CAPACITY */
+  submit(request: CheckedRequest, onPoint?: (point: ResumePoint) => void): Sequence {
     const { limits, model } = this.#parts;
     const needed = this.neededBytes(request);
     const free = limits.cacheBytes - this.#parts.tableBytes - this.pinnedBytes();
@@ -124,6 +126,7 @@ export class Scheduler {
       firstTokenAt: undefined,
       preemptions: 0,
       onDone: undefined,
+      onPoint,
     };
     this.waiting.push(sequence);
     this.#parts.emit({ type: "submitted", id: sequence.id, promptTokens: request.prompt.length });
@@ -139,7 +142,7 @@ export class Scheduler {
 
   /** Bytes held, each block once. */
   usedBytes(): number {
-    return this.#parts.tableBytes + this.#parts.points.bytes + this.sequenceBytes();
+    return this.#parts.tableBytes + this.#parts.points.bytes + this.sequenceBytes() + this.#reserved;
   }
 
   sequenceBytes(): number {
@@ -155,6 +158,17 @@ export class Scheduler {
     let sum = 0;
     for (const point of held) sum += point.bytes;
     return sum;
+  }
+
+  /** Reserves room for a cache that comes from the second tier, evicting resume points; returns what gives it back, or undefined when there is none beside what runs. */
+  reserve(bytes: number): (() => void) | undefined {
+    const free = (): number => this.#parts.limits.cacheBytes - this.#parts.tableBytes - this.#promisedBytes() - this.#reserved - this.#parts.points.bytes;
+    if (free() + this.#parts.points.evictableBytes() < bytes) return undefined;
+    while (free() < bytes) if (!this.#evictOne()) return undefined;
+    this.#reserved += bytes;
+    return () => {
+      this.#reserved -= bytes;
+    };
   }
 
   /** Cancels a sequence; its reader gets CANCELLED if it is still there. */
@@ -272,14 +286,19 @@ export class Scheduler {
 
   #startFetch(sequence: Sequence, held: number): boolean {
     const { fetch } = this.#parts.hooks;
-    if (fetch === undefined || sequence.fetched || !sequence.request.reuse) return false;
+    if (fetch === undefined || sequence.fetched || !(sequence.request.reuse || sequence.request.session !== undefined)) return false;
     sequence.fetched = true;
     sequence.state = "fetching";
-    // A store that fails is reported by the fetch itself; the prompt is then computed.
-    void fetch(sequence, held).finally(() => {
+    // A store that fails is reported by the fetch itself, and the prompt is then computed; anything else that is thrown is the sequence's end.
+    const settle = (failure?: { readonly error: unknown }): void => {
       sequence.state = "waiting";
+      if (failure !== undefined && !sequence.cancelled) this.#fail(sequence, failure.error);
       this.#notify();
-    });
+    };
+    void fetch(sequence, held).then(
+      () => settle(),
+      (error: unknown) => settle({ error }),
+    );
     return true;
   }
 
@@ -288,8 +307,8 @@ export class Scheduler {
     const { cost, limits, points, tableBytes } = this.#parts;
     const shared = point === undefined ? 0 : cost.closedPages(point.tokens.length);
     const wanted = cost.bytes(sequence.tokens.length + MARGIN_TOKENS, shared);
-    const promised = this.running.reduce((sum, other) => sum + Math.max(other.bytes, this.#expectedBytes(other, other.tokens.length + MARGIN_TOKENS)), 0);
-    const free = (): number => limits.cacheBytes - tableBytes - promised - points.bytes;
+    const promised = this.#promisedBytes();
+    const free = (): number => limits.cacheBytes - tableBytes - promised - this.#reserved - points.bytes;
     const pin = point;
     if (pin !== undefined) pin.pins++;
     try {
@@ -299,6 +318,11 @@ export class Scheduler {
     } finally {
       if (pin !== undefined) pin.pins--;
     }
+  }
+
+  /** What running sequences hold, or will for their tokens and a little more. */
+  #promisedBytes(): number {
+    return this.running.reduce((sum, other) => sum + Math.max(other.bytes, this.#expectedBytes(other, other.tokens.length + MARGIN_TOKENS)), 0);
   }
 
   #expectedBytes(sequence: Sequence, tokens: number): number {
@@ -377,7 +401,11 @@ export class Scheduler {
     const plan = this.#planWithinBudget(limits.stepTokens);
     if (plan.length === 0) return;
     const began = performance.now();
-    const items = plan.map(({ sequence, rows }) => ({ cache: sequence.cache!, tokens: sequence.tokens.slice(sequence.held, sequence.held + rows), logits: sequence.held + rows === sequence.tokens.length }));
+    const items = plan.map(({ sequence, rows }) => ({
+      cache: sequence.cache!,
+      tokens: sequence.tokens.slice(sequence.held, sequence.held + rows),
+      logits: sequence.held + rows === sequence.tokens.length && !sequence.request.prefillOnly,
+    }));
     this.#abort = new AbortController();
     this.#inStep = plan.map(({ sequence }) => sequence);
     const outcomes = await runner.run(items, this.#abort.signal);
@@ -441,6 +469,7 @@ export class Scheduler {
     points.measure(sequence);
     if (sequence.cuts.includes(sequence.held)) this.#leavePoint(sequence);
     if (outcome.logits !== undefined) this.#continue(sequence, outcome.logits);
+    else if (sequence.request.prefillOnly && sequence.held === sequence.tokens.length) this.#finish(sequence, { reason: "length", text: "" });
   }
 
   #continue(sequence: Sequence, logits: Float32Array): void {
@@ -464,7 +493,7 @@ export class Scheduler {
       cachedTokens: sequence.cachedTokens,
       splicedTokens: sequence.splicedTokens,
       completionTokens: generatedTokens(sequence),
-      firstTokenSeconds: (sequence.firstTokenAt! - sequence.submittedAt) / 1000,
+      firstTokenSeconds: ((sequence.firstTokenAt ?? now) - sequence.submittedAt) / 1000,
       seconds: (now - sequence.submittedAt) / 1000,
       cacheBytes: cache.bytes().total,
       fp16Bytes: cost.fp16Bytes(sequence.held),
@@ -475,6 +504,7 @@ export class Scheduler {
     this.totals.clamped += cache.clamped;
     this.running.splice(this.running.indexOf(sequence), 1);
     const point = this.#releaseCache(sequence, sequence.request.session === undefined ? undefined : sessionScope(sequence.request.session));
+    if (point !== undefined) sequence.onPoint?.(point);
     hooks.onFinish?.(sequence, point);
     this.#done(sequence);
     sequence.parts.push({ type: "finish", ...finish, usage });
@@ -500,8 +530,8 @@ export class Scheduler {
     points.attach(sequence, undefined);
     if (cache === undefined) return undefined;
     const canonical = Math.min(sequence.canonical, sequence.held);
-    const forAll = canonical === sequence.held && sequence.request.reuse && chain.pagesWithin(sequence.held) > 0;
-    const isNew = sequence.held > (parent?.tokens.length ?? 0) || parent?.scope !== scope;
+    const forAll = canonical === sequence.held && sequence.request.reuse && (sequence.request.prefillOnly || chain.pagesWithin(sequence.held) > 0);
+    const isNew = sequence.request.prefillOnly || sequence.held > (parent?.tokens.length ?? 0) || parent?.scope !== scope;
     if (sequence.splicedTokens > 0 || sequence.held === 0 || !isNew || !(forAll || scope !== undefined)) {
       cache.dispose();
       return undefined;

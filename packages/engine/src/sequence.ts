@@ -42,6 +42,8 @@ export interface Sequence extends Descendant {
   preemptions: number;
   /** Called once it has left the engine. */
   onDone: (() => void) | undefined;
+  /** Called with the resume point that its cache becomes when it is done. */
+  readonly onPoint: ((point: ResumePoint) => void) | undefined;
 }
 
 /** Tokens it has generated. */
