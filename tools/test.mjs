@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { checkPackages } from "./check-packages.mjs";
 import { runNativeTests } from "./native-tests.mjs";
 import { childEnvironment, root, setUp } from "./setup.mjs";
+import { installTestPrograms } from "./test-programs.mjs";
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
 
@@ -17,6 +18,7 @@ const total = { passed: 0, failed: 0, skipped: 0 };
 
 try {
   await setUp({ write: (text) => void process.stdout.write(text) });
+  installTestPrograms((text) => void process.stdout.write(text));
   const checks = [
     runCheck("lint", [bin("eslint/bin/eslint.js"), ".", "--max-warnings", "0"]),
     runCheck("types", [bin("typescript/bin/tsc"), "-p", "tsconfig.json"]),

@@ -23,7 +23,7 @@ export function count(value) {
 }
 
 export function rate(value) {
-  return value === undefined || value === null || !Number.isFinite(value) ? "–" : value.toFixed(value < 100 ? 1 : 0);
+  return value === undefined || value === null || !Number.isFinite(value) ? "–" : value === 0 ? "0" : value.toFixed(value < 100 ? 1 : 0);
 }
 
 export function percent(value) {

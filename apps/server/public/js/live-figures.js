@@ -1,5 +1,5 @@
 // Figures of the answer under way: measured here while it comes, the server's own when it is done.
-import { byId } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { bytes, count, rate, seconds } from "./format.js";
 
 /** Tokens a second are those of this many milliseconds. */
@@ -30,9 +30,8 @@ export function createLiveFigures() {
     set("live-fp16", bytes(fp16));
     const ratio = cache > 0 ? fp16 / cache : 1;
     place.setAttribute("aria-label", `This answer's cache takes ${bytes(cache)}; in fp16 the same tokens would take ${bytes(fp16)}.`);
-    const strong = document.createElement("strong");
-    strong.textContent = ratio >= 1.05 ? `${ratio.toFixed(1)} times smaller` : ratio > 0.95 ? "The same size" : `${(1 / ratio).toFixed(1)} times larger`;
-    byId("live-verdict").replaceChildren(strong, ratio >= 1.05 || ratio < 0.95 ? " than fp16, everything counted." : " as fp16: there is no full page yet, or the cache is fp16.");
+    const verdict = ratio >= 1.05 ? [`${ratio.toFixed(1)} times smaller`, " than fp16, everything counted."] : ratio > 0.95 ? ["The same size", " as fp16."] : [`${(1 / ratio).toFixed(1)} times larger`, " than fp16 so far: the newest tokens are kept exact, and pages close as the text grows."];
+    byId("live-verdict").replaceChildren(make("strong", {}, verdict[0]), verdict[1]);
   }
 
   function end() {

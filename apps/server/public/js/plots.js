@@ -7,7 +7,7 @@ import { colour } from "./theme.js";
 const plots = [
   { title: "Tokens a second", format: rate, series: [["generatedTokensPerSecond", "written"], ["promptTokensPerSecond", "read"]] },
   { title: "Time to first token", format: seconds, series: [["firstTokenMean", "mean"], ["firstTokenMax", "longest"]] },
-  { title: "Requests", format: count, series: [["running", "running"], ["waiting", "waiting"]] },
+  { title: "Requests", format: count, series: [["running", "running"], ["waiting", "waiting"]], least: 2 },
   { title: "Prompt tokens from cache", format: percent, series: [["hitRate", "hit rate"]], most: 1 },
   { title: "Cache", format: bytes, series: [["cacheBytes", "held"], ["fp16Bytes", "in fp16"]], step: 1024 },
   { title: "Longest stall of the server", format: seconds, series: [["eventLoopP99", "99 of 100"], ["eventLoopMax", "worst"]] },
@@ -28,10 +28,11 @@ export function createPlots() {
   function show() {
     if (report === undefined) return;
     byId("plots-hint").textContent = report.times.length < 2 ? `all models together · the first points come after ${2 * report.intervalSeconds} s` : "all models together";
+    if (report.times.length === 0) return;
     for (const entry of drawn) {
       const data = [report.times, ...entry.plot.series.map(([name]) => report.series[name])];
       if (entry.chart === undefined) {
-        entry.chart = lineChart(entry.holder, { format: entry.plot.format, series: entry.plot.series.map(([, label]) => label), data, most: entry.plot.most, step: entry.plot.step });
+        entry.chart = lineChart(entry.holder, { format: entry.plot.format, series: entry.plot.series.map(([, label]) => label), data, most: entry.plot.most, least: entry.plot.least, step: entry.plot.step });
       } else entry.chart.setData(data);
       const newest = entry.plot.series.map(([name, label]) => `${label} ${entry.plot.format(lastKnown(report.series[name]))}`);
       entry.now.textContent = entry.plot.format(lastKnown(report.series[entry.plot.series[0][0]]));
@@ -51,7 +52,7 @@ export function createPlots() {
 const lastKnown = (values) => values?.findLast((value) => value !== null);
 
 /** A line chart that follows the width of its holder and the colours of the theme. */
-export function lineChart(holder, { format, series, data, most, step, time = true }) {
+export function lineChart(holder, { format, series, data, most, least = 0, step, time = true }) {
   const colours = ["plot-1", "plot-2"];
   const font = '11px ui-sans-serif, system-ui, "DejaVu Sans", sans-serif';
   const axis = { stroke: () => colour("soft"), font, grid: { stroke: () => colour("line"), width: 1 }, ticks: { stroke: () => colour("line"), width: 1, size: 4 } };
@@ -61,9 +62,9 @@ export function lineChart(holder, { format, series, data, most, step, time = tru
       height: 134,
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false } },
-      scales: { x: { time }, y: { range: (_, __, highest) => [0, most ?? niceTop(highest, step)] } },
+      scales: { x: { time }, y: { range: (_, __, highest) => [0, most ?? Math.max(least, niceTop(highest, step))] } },
       axes: [
-        { ...axis, size: 26, space: 70, ...(time ? { values: (_, ticks) => ticks.map(clock) } : {}) },
+        { ...axis, size: 26, space: 70, ...(time ? { values: (_, ticks) => ticks.map(clock) } : { incrs: [1, 2, 5, 10, 20, 50] }) },
         { ...axis, size: 58, space: 34, splits: (_, __, low, high) => [low, (low + high) / 2, high], values: (_, ticks) => ticks.map(format) },
       ],
       series: [

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -300,7 +301,7 @@ function findPoorContrast(): string[] {
     let ground = groundOf(element);
     // A cell's fill lies between its text and its ground.
     const fill = element.closest(".cell")?.querySelector(".cell-fill");
-    if (fill != null) {
+    if (fill !== null && fill !== undefined) {
       const { backgroundColor, opacity } = getComputedStyle(fill);
       ground = ground.map((value, index) => value + (parse(backgroundColor)[index]! - value) * Number(opacity));
     }

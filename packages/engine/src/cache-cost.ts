@@ -1,0 +1,73 @@
+/** What caches will take, before they are filled. */
+
+import { visiblePages } from "@kvquant/cache";
+import { openArtifact } from "@kvquant/quant";
+import type { KvqArtifact, Quantizer } from "@kvquant/quant";
+import { PAGE_TOKENS } from "@kvquant/spec";
+import type { CacheShape } from "@kvquant/spec";
+
+/** Header and list entry of a page beside its blocks, at most: native pages are aligned to 64 bytes. */
+const PAGE_OVERHEAD = 512;
+/** Header of a block of exact tokens. */
+const CHUNK_OVERHEAD = 64;
+
+/** Sizes of one kind of cache. */
+export interface CacheCost {
+  /** Closed pages of a cache with `tokens` tokens that was filled in order. */
+  closedPages(tokens: number): number;
+  /** Bytes, at most, of a cache with `tokens` tokens beyond `sharedPages` pages that it shares. */
+  bytes(tokens: number, sharedPages?: number): number;
+  /** What fp16 takes for as many tokens. */
+  fp16Bytes(tokens: number): number;
+  /** True bits per value of a full page of the artifact, its scales and outlier slots included; undefined for fp16. */
+  readonly bitsPerValue: { readonly key: number; readonly value: number; readonly mean: number } | undefined;
+}
+
+/** What is known of the caches. */
+export interface CacheCostOptions {
+  readonly shape: CacheShape;
+  readonly artifact: KvqArtifact | "fp16";
+  readonly quantizers?: readonly Quantizer[] | undefined;
+  readonly sinkTokens: number;
+  readonly tailTokens: number;
+}
+
+/** Measures a page of each layer by encoding noise once. */
+export function createCacheCost({ shape, artifact, quantizers, sinkTokens, tailTokens }: CacheCostOptions): CacheCost {
+  const columns = shape.kvHeads * shape.headDim;
+  const row = shape.layers * columns * 2;
+  const compressed = artifact !== "fp16";
+  const page = compressed ? measurePage(artifact, quantizers) : undefined;
+  const pageBytes = page?.bytes ?? 0;
+  // Layers that will be encoded keep keys before RoPE too.
+  const chunkBytes = PAGE_TOKENS * row * (compressed ? 3 : 2) + shape.layers * CHUNK_OVERHEAD;
+  const closedPages = (tokens: number): number => (compressed && tokens > 0 ? visiblePages(tokens - 1, { closedPages: 0, openStart: sinkTokens, tailTokens }) : 0);
+  const first = compressed ? sinkTokens : 0;
+  return {
+    closedPages,
+    bytes(tokens, sharedPages = 0) {
+      const closed = closedPages(tokens);
+      const chunks = Math.ceil(Math.max(0, tokens - first - PAGE_TOKENS * closed) / PAGE_TOKENS);
+      return 2 * row * first + chunks * chunkBytes + Math.max(0, closed - sharedPages) * pageBytes;
+    },
+    fp16Bytes: (tokens) => tokens * row * 2,
+    bitsPerValue: page?.bits,
+  };
+}
+
+function measurePage(artifact: KvqArtifact, quantizers: readonly Quantizer[] | undefined): { bytes: number; bits: { key: number; value: number; mean: number } } {
+  const { kvHeads, headDim } = artifact.shape;
+  const cols = kvHeads * headDim;
+  const data = Float32Array.from({ length: PAGE_TOKENS * cols }, (_, index) => Math.sin(index * index));
+  let keyBytes = 0;
+  let valueBytes = 0;
+  const plans = openArtifact(artifact, quantizers);
+  for (const { key, value } of plans) {
+    keyBytes += key.encode({ data, rows: PAGE_TOKENS, cols }).bytes.length;
+    valueBytes += value.encode({ data, rows: PAGE_TOKENS, cols }).bytes.length;
+  }
+  const values = plans.length * PAGE_TOKENS * cols;
+  const key = (8 * keyBytes) / values;
+  const value = (8 * valueBytes) / values;
+  return { bytes: keyBytes + valueBytes + plans.length * PAGE_OVERHEAD, bits: { key, value, mean: (key + value) / 2 } };
+}

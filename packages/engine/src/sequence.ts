@@ -1,0 +1,62 @@
+/** A request on its way through the engine. */
+
+import type { KvCache } from "@kvquant/cache";
+
+import type { CheckedRequest } from "./check-request.js";
+import type { Continuation } from "./continuation.js";
+import type { GenerationPart } from "./generation.js";
+import type { PartQueue } from "./part-queue.js";
+import type { Descendant, ResumePoint } from "./resume-points.js";
+
+/** Everything the scheduler knows of one request. */
+export interface Sequence extends Descendant {
+  readonly id: string;
+  /** Number in order of arrival. */
+  readonly order: number;
+  readonly request: CheckedRequest;
+  readonly parts: PartQueue<GenerationPart>;
+  readonly continuation: Continuation;
+  /** Prompt, then generated tokens. */
+  readonly tokens: number[];
+  /** Keys of the page ends of `tokens`, extended as it grows. */
+  readonly links: string[];
+  readonly submittedAt: number;
+  /** What it came from; owned by the tree of resume points. */
+  parent: ResumePoint | undefined;
+  cache: KvCache | undefined;
+  bytes: number;
+  /** Tokens its cache holds. */
+  held: number;
+  /** Positions where a prefill chunk ends and a resume point is left. */
+  cuts: number[];
+  state: "waiting" | "fetching" | "running" | "done";
+  /** Leading tokens whose bits are those of a prompt computed from nothing; later ones were generated here, or follow such. */
+  canonical: number;
+  /** The store was asked for its prefix. */
+  fetched: boolean;
+  started: boolean;
+  cancelled: boolean;
+  cachedTokens: number;
+  splicedTokens: number;
+  firstTokenAt: number | undefined;
+  preemptions: number;
+  /** Called once it has left the engine. */
+  onDone: (() => void) | undefined;
+  /** Called with the resume point that its cache becomes when it is done. */
+  readonly onPoint: ((point: ResumePoint) => void) | undefined;
+}
+
+/** Tokens it has generated. */
+export function generatedTokens(sequence: Sequence): number {
+  return sequence.tokens.length - sequence.request.prompt.length;
+}
+
+/** Scope of the cache that a preempted sequence leaves for itself. */
+export function ownScope({ id }: Sequence): string {
+  return `sequence ${id}`;
+}
+
+/** Scope of caches that only requests of a session go on from. */
+export function sessionScope(id: string): string {
+  return `session ${id}`;
+}
