@@ -33,7 +33,7 @@ struct half_kernel {
     return chunk.tokens > before ? min(chunk.tokens - before, half_tile_tokens) : 0;
   }
 
-  __device__ __forceinline__ void run(float *sums, float *totals, uint32_t warp) {
+  __device__ __forceinline__ void run(float *sums, float *totals, float *rotated, uint32_t warp) {
     const kvq_cuda_exact *table = a.exact + size_t{place.sequence} * a.exact_slots;
     const uint32_t tiles = 2 * a.exact_slots, step = gridDim.x * half_warps(HeadDim), first = blockIdx.x * half_warps(HeadDim) + warp;
     const uint32_t g = lane / 4, tig = lane % 4;
@@ -43,12 +43,16 @@ struct half_kernel {
       fetch(keys, chunk, first, 0), fetch(values, chunk, first, 1);
       if (first + step < tiles) next = load_exact(table + (first + step) / 2);
     }
-    // Rotated queries through the warp's row of sums, which is not needed before the end of the block... each lane rotates its own pairs.
+    rotate_queries<HeadDim>(a, place, a.scale, [&](uint32_t query, uint32_t pair, float x, float y) {
+      rotated[query * HeadDim + channel_of(pair, 0, a.rotary_dim)] = x;
+      rotated[query * HeadDim + channel_of(pair, 1, a.rotary_dim)] = y;
+    });
+    __syncthreads();
     uint32_t query[HeadDim / 16][2];
 #pragma unroll
     for (uint32_t i = 0; i < HeadDim / 16; i++)
 #pragma unroll
-      for (uint32_t e = 0; e < 2; e++) query[i][e] = g < place.group ? pack_halves(rotated(g, 16 * i + 8 * e + 2 * tig), rotated(g, 16 * i + 8 * e + 2 * tig + 1)) : 0;
+      for (uint32_t e = 0; e < 2; e++) query[i][e] = g < place.group ? pack_halves(rotated[g * HeadDim + 16 * i + 8 * e + 2 * tig], rotated[g * HeadDim + 16 * i + 8 * e + 2 * tig + 1]) : 0;
     float sum[HeadDim / 8][4] = {}, most = no_score, total = 0;
     for (uint32_t tile = first; tile < tiles; tile += step) {
       const uint32_t tokens = valid(chunk, tile);
@@ -118,16 +122,6 @@ struct half_kernel {
       for (uint32_t e = 0; e < 2; e++) sums[(warp * place.group + g) * HeadDim + 8 * i + 2 * tig + e] = sum[i][e];
     if (tig == 0) totals[(warp * place.group + g) * 2] = most, totals[(warp * place.group + g) * 2 + 1] = total;
   }
-
-  // A channel of a query turned to its position, times the score scale.
-  __device__ __forceinline__ float rotated(uint32_t g, uint32_t channel) const {
-    const uint32_t half = a.rotary_dim / 2;
-    const float *query = a.query + size_t{place.sequence} * a.query_stride + size_t{place.first_query + g} * HeadDim;
-    if (channel >= a.rotary_dim) return query[channel] * a.scale;
-    const uint32_t pair = channel < half ? channel : channel - half;
-    const float2 angle = load_table(reinterpret_cast<const float2 *>(a.query_angles) + size_t{place.sequence} * (HeadDim / 2) + pair);
-    return (channel < half ? query[pair] * angle.x - query[pair + half] * angle.y : query[pair] * angle.y + query[pair + half] * angle.x) * a.scale;
-  }
 };
 
 template <uint32_t HeadDim>
@@ -137,7 +131,7 @@ __device__ __forceinline__ void run_half(const kvq_cuda_attention &a, uint8_t *m
   uint8_t *keys = memory + warp * (4 * half_tile_tokens * HeadDim);
   float *sums = reinterpret_cast<float *>(memory), *totals = sums + half_warps(HeadDim) * place.group * HeadDim;
   half_kernel<HeadDim> kernel = {a, place, keys, keys + 2 * half_tile_tokens * HeadDim, threadIdx.x % 32};
-  kernel.run(sums, totals, warp);
+  kernel.run(sums, totals, reinterpret_cast<float *>(memory + half_queries_offset(HeadDim)), warp);
   __syncthreads();
   write_partial<HeadDim>(a, place, blockIdx.x, half_warps(HeadDim), sums, totals);
   __syncthreads();
