@@ -21,7 +21,7 @@ struct half_kernel {
   __device__ __forceinline__ void fetch(uint8_t *to, const kvq_cuda_exact &chunk, uint32_t tile, uint32_t which) const {
     const uint16_t *from = chunk.address + ((size_t{place.head} * 3 + which) * chunk.capacity + tile % 2 * half_tile_tokens) * HeadDim;
     const uint32_t tokens = valid(chunk, tile);
-#pragma unroll 4
+#pragma unroll 2
     for (uint32_t i = 0; i < chunks; i++) {
       const uint32_t c = lane + 32 * i;
       start_copy(place_in(to, c / chunks, c % chunks), from + 8 * c, c / chunks < tokens);
@@ -48,11 +48,16 @@ struct half_kernel {
       rotated[query * HeadDim + channel_of(pair, 1, a.rotary_dim)] = y;
     });
     __syncthreads();
-    uint32_t query[HeadDim / 16][2];
+    const auto fragment = [&](uint32_t i, uint32_t e) -> uint32_t {
+      const float *q = rotated + g * HeadDim + 16 * i + 8 * e + 2 * tig;
+      return g < place.group ? pack_halves(q[0], q[1]) : 0;
+    };
+    constexpr bool held = HeadDim < 256; // registers hold the query
+    uint32_t query[held ? HeadDim / 16 : 1][2];
+    if (held) {
 #pragma unroll
-    for (uint32_t i = 0; i < HeadDim / 16; i++)
-#pragma unroll
-      for (uint32_t e = 0; e < 2; e++) query[i][e] = g < place.group ? pack_halves(rotated[g * HeadDim + 16 * i + 8 * e + 2 * tig], rotated[g * HeadDim + 16 * i + 8 * e + 2 * tig + 1]) : 0;
+      for (uint32_t i = 0; i < HeadDim / 16; i++) query[i][0] = fragment(i, 0), query[i][1] = fragment(i, 1);
+    }
     float sum[HeadDim / 8][4] = {}, most = no_score, total = 0;
     for (uint32_t tile = first; tile < tiles; tile += step) {
       const uint32_t tokens = valid(chunk, tile);
@@ -60,14 +65,18 @@ struct half_kernel {
       __syncwarp();
       float score[4][4] = {};
 #pragma unroll
-      for (uint32_t n = 0; n < 4; n++)
+      for (uint32_t i = 0; i < HeadDim / 32; i++) {
+        uint32_t q[4];
 #pragma unroll
-        for (uint32_t i = 0; i < HeadDim / 32; i++) {
+        for (uint32_t e = 0; e < 4; e++) q[e] = held ? query[held ? 2 * i + e / 2 : 0][e % 2] : fragment(2 * i + e / 2, e % 2);
+#pragma unroll
+        for (uint32_t n = 0; n < 4; n++) {
           uint32_t r[4];
           load_tiles(r, place_in(keys, 8 * n + lane % 8, 4 * i + lane / 8));
-          multiply_halves(score[n], query[2 * i][0], 0, query[2 * i][1], 0, r[0], r[1]);
-          multiply_halves(score[n], query[2 * i + 1][0], 0, query[2 * i + 1][1], 0, r[2], r[3]);
+          multiply_halves(score[n], q[0], 0, q[1], 0, r[0], r[1]);
+          multiply_halves(score[n], q[2], 0, q[3], 0, r[2], r[3]);
         }
+      }
       __syncwarp();
       if (tile + step < tiles) fetch(keys, next, tile + step, 0);
       else commit_copies();

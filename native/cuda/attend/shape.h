@@ -9,8 +9,8 @@ constexpr uint32_t page_tokens = 64;
 // Small blocks: a multiprocessor fills up at short contexts too.
 constexpr uint32_t warps = 4;
 constexpr uint32_t threads = 32 * warps;
-// Blocks of a multiprocessor that kernels are compiled for, by registers: 168 of each thread, or 128 where that is enough (plain: rotated values), up to 255 at head dim 256 and 5 bits.
-constexpr uint32_t resident_blocks(uint32_t head_dim, uint32_t bits, bool plain) { return head_dim == 256 || bits == 5 ? 2 : plain && bits > 2 ? 4 : 3; }
+// Blocks of a multiprocessor that kernels are compiled for, by registers: 168 of each thread, up to 255 at head dim 256 and 5 bits. (With 128, some spill on some architectures.)
+constexpr uint32_t resident_blocks(uint32_t head_dim, uint32_t bits) { return head_dim == 256 || bits == 5 ? 2 : 3; }
 // Query heads of a block: the columns of a tensor-core product.
 constexpr uint32_t queries = 8;
 // Entries of a head's outlier section, at most.

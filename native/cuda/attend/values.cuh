@@ -253,7 +253,7 @@ __device__ __forceinline__ void run_values(const kvq_cuda_attention &a, uint8_t 
 }  // namespace kvq_cuda
 
 #define KVQ_VALUES(family, rotated, bits, head_dim) \
-  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim, bits, rotated)) kvq_values_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
+  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim, bits)) kvq_values_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
     KVQ_DYNAMIC_SHARED(memory); \
     kvq_cuda::run_values<bits, head_dim, rotated>(a, memory); \
   }
