@@ -1,14 +1,14 @@
 // Compiles native/cuda: one fatbin for each family with machine code for sm_80, sm_90 and sm_120 and PTX for newer devices, and reports registers, shared memory, spills and occupancy of every
 // kernel. Fails on a spill, on local memory, or above the register ceiling.
 //
-//   node tools/build-cuda.mjs            every kernel, all architectures, into native/build-cuda/kernels
+//   node tools/build-cuda.mjs            every kernel, all architectures, into packages/cuda/kernels
 //   node tools/build-cuda.mjs --subset   a set that spans widths and head dims, sm_90 only: for CI
 //   node tools/build-cuda.mjs --bench    the bench program too (native/build-cuda/bench/bench; needs the objects of the built addon)
 //
 // nvcc: what KVQUANT_NVCC names, or nvcc on the PATH, or the wheels that PyPI has of it, which are installed into native/build-cuda/toolkit (Python 3 with pip).
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { delimiter, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const root = join(fileURLToPath(import.meta.url), "..", "..");
@@ -109,7 +109,7 @@ async function build({ subset, bench }) {
   const architectures = subset ? ["90"] : ["80", "90", "120"];
   const targets = architectures.flatMap((a) => ["-gencode", `arch=compute_${a},code=${a === "120" ? `[sm_${a},compute_${a}]` : `sm_${a}`}`]);
   if (!subset) targets.push("-gencode", "arch=compute_80,code=compute_80"); // for devices in between
-  const folder = join(out, "kernels");
+  const folder = subset ? join(out, "kernels-subset") : join(root, "packages", "cuda", "kernels");
   mkdirSync(folder, { recursive: true });
   /** @type {Resources[]} */
   const resources = [];
@@ -126,11 +126,11 @@ async function build({ subset, bench }) {
   const rows = resources.map((r) => `| ${r.kernel} | ${r.architecture} | ${String(r.registers)} | ${String(r.shared)} | ${String(r.spilled)} | ${String(residentWarps(r.registers, threadsOf(r), r.architecture))} |`);
   const table = ["| kernel | architecture | registers | static shared memory | spilled bytes | warps a multiprocessor |", "|---|---|--:|--:|--:|--:|", ...rows].join("\n");
   process.stdout.write(`${table}\n`);
-  writeFileSync(join(out, "kernels", "resources.md"), `${table}\n`);
+  writeFileSync(join(folder, "resources.md"), `${table}\n`);
   if (bench) await buildBench(nvcc);
   const problems = findProblems(resources);
   for (const problem of problems) process.stdout.write(`PROBLEM: ${problem}\n`);
-  process.stdout.write(`${String(resources.length)} kernels, ${String(problems.length)} problems; fatbins in native/build-cuda/kernels\n`);
+  process.stdout.write(`${String(resources.length)} kernels, ${String(problems.length)} problems; fatbins in ${relative(root, folder)}\n`);
   return problems.length === 0;
 }
 

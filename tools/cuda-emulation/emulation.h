@@ -18,7 +18,7 @@
 #define KVQ_SHARED(type, name)                                        \
   static const size_t name##_number = emulation::reserve_shared(sizeof(type)); \
   using name##_type = type; \
-  name##_type &name = *reinterpret_cast<name##_type *>(emulation::gpu.static_shared[name##_number])
+  name##_type &name = *reinterpret_cast<name##_type *>(emulation::shared_piece(name##_number))
 
 struct alignas(8) uint2 { uint32_t x, y; };
 struct alignas(16) uint4 { uint32_t x, y, z, w; };

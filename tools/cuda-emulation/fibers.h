@@ -96,8 +96,10 @@ struct machine {
   fiber *current = nullptr;
   uint8_t *dynamic_shared = nullptr;
   size_t dynamic_bytes = 0;
-  std::vector<uint8_t *> static_shared;
-  std::vector<size_t> static_sizes;
+  // Variables in static shared memory: plain arrays, which the thread sanitizer need not watch.
+  uint8_t *static_shared[64] = {};
+  size_t static_sizes[64] = {};
+  size_t static_count = 0;
   char barrier_tags[2] = {};
   std::vector<char> warp_tags;
   char end_tag = 0;
@@ -299,17 +301,21 @@ inline uint8_t *make_shared_memory(size_t bytes) {
 }
 
 // A variable in static shared memory; returns its number.
-inline size_t reserve_shared(size_t bytes) {
-  gpu.static_sizes.push_back(bytes);
-  gpu.static_shared.push_back(make_shared_memory(bytes));
-  return gpu.static_sizes.size() - 1;
+KVQ_UNWATCHED inline size_t reserve_shared(size_t bytes) {
+  if (gpu.static_count == 64) misuse("too many variables in shared memory");
+  gpu.static_sizes[gpu.static_count] = bytes;
+  gpu.static_shared[gpu.static_count] = make_shared_memory(bytes);
+  return gpu.static_count++;
 }
+KVQ_UNWATCHED inline uint8_t *shared_piece(size_t number) { return gpu.static_shared[number]; }
 
 KVQ_UNWATCHED inline void run_block() {
   free(gpu.dynamic_shared);
   gpu.dynamic_shared = make_shared_memory(gpu.dynamic_bytes);
-  for (uint8_t *piece : gpu.static_shared) free(piece);
-  for (size_t i = 0; i < gpu.static_sizes.size(); i++) gpu.static_shared[i] = make_shared_memory(gpu.static_sizes[i]);
+  for (size_t i = 0; i < gpu.static_count; i++) {
+    free(gpu.static_shared[i]);
+    gpu.static_shared[i] = make_shared_memory(gpu.static_sizes[i]);
+  }
   for (fiber &f : gpu.fibers) prepare_fiber(f);
   for (uint32_t left = gpu.threads; left > 0;) {
     bool progress = false;

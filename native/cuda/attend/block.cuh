@@ -119,6 +119,7 @@ __device__ __forceinline__ void merge_partials(const kvq_cuda_attention &a, cons
   // Weights of the slots, a warp a query.
   for (uint32_t g = threadIdx.x / 32; g < group; g += blockDim.x / 32) {
     float most = no_score, outer = 0, inner = 0;
+#pragma unroll 4
     for (uint32_t slot = lane; slot < a.slots; slot += 32) most = fmaxf(most, load_written(partial + slot * stride + totals + 2 * g));
 #pragma unroll
     for (uint32_t distance = 16; distance > 0; distance /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, distance));
@@ -140,12 +141,21 @@ __device__ __forceinline__ void merge_partials(const kvq_cuda_attention &a, cons
   for (uint32_t i = threadIdx.x; i < sharing * columns; i += blockDim.x) {
     const uint32_t column = i % columns, g = column / (HeadDim / 4);
     float4 outer = {0, 0, 0, 0}, inner = {0, 0, 0, 0};
-#pragma unroll 8
-    for (uint32_t slot = i / columns; slot < a.slots; slot += sharing) {
-      const float4 x = load_written(reinterpret_cast<const float4 *>(partial + slot * stride) + column);
-      const float weight = weights[slot * group + g];
-      outer = add_scaled(outer, !Rotated || slot < plain ? weight : 0.0f, x);
-      if (Rotated) inner = add_scaled(inner, slot < plain ? 0.0f : weight, x);
+    constexpr uint32_t ahead = 8; // loads in flight
+    for (uint32_t first = i / columns; first < a.slots; first += ahead * sharing) {
+      float4 x[ahead];
+#pragma unroll
+      for (uint32_t n = 0; n < ahead; n++) {
+        const uint32_t slot = min(first + n * sharing, a.slots - 1);
+        x[n] = load_written(reinterpret_cast<const float4 *>(partial + slot * stride) + column);
+      }
+#pragma unroll
+      for (uint32_t n = 0; n < ahead; n++) {
+        const uint32_t slot = first + n * sharing;
+        const float weight = slot < a.slots ? weights[slot * group + g] : 0.0f;
+        outer = add_scaled(outer, !Rotated || slot < plain ? weight : 0.0f, x[n]);
+        if (Rotated) inner = add_scaled(inner, slot < plain ? 0.0f : weight, x[n]);
+      }
     }
     outer_sums[i] = outer;
     if (Rotated) inner_sums[i] = inner;

@@ -21,7 +21,7 @@ struct half_kernel {
   __device__ __forceinline__ void fetch(uint8_t *to, const kvq_cuda_exact &chunk, uint32_t tile, uint32_t which) const {
     const uint16_t *from = chunk.address + ((size_t{place.head} * 3 + which) * chunk.capacity + tile % 2 * half_tile_tokens) * HeadDim;
     const uint32_t tokens = valid(chunk, tile);
-#pragma unroll 4
+#pragma unroll 2
     for (uint32_t i = 0; i < chunks; i++) {
       const uint32_t c = lane + 32 * i;
       start_copy(place_in(to, c / chunks, c % chunks), from + 8 * c, c / chunks < tokens);
@@ -33,7 +33,7 @@ struct half_kernel {
     return chunk.tokens > before ? min(chunk.tokens - before, half_tile_tokens) : 0;
   }
 
-  __device__ __forceinline__ void run(float *sums, float *totals, uint32_t warp) {
+  __device__ __forceinline__ void run(float *sums, float *totals, float *rotated, uint32_t warp) {
     const kvq_cuda_exact *table = a.exact + size_t{place.sequence} * a.exact_slots;
     const uint32_t tiles = 2 * a.exact_slots, step = gridDim.x * half_warps(HeadDim), first = blockIdx.x * half_warps(HeadDim) + warp;
     const uint32_t g = lane / 4, tig = lane % 4;
@@ -43,12 +43,21 @@ struct half_kernel {
       fetch(keys, chunk, first, 0), fetch(values, chunk, first, 1);
       if (first + step < tiles) next = load_exact(table + (first + step) / 2);
     }
-    // Rotated queries through the warp's row of sums, which is not needed before the end of the block... each lane rotates its own pairs.
-    uint32_t query[HeadDim / 16][2];
+    rotate_queries<HeadDim>(a, place, a.scale, [&](uint32_t query, uint32_t pair, float x, float y) {
+      rotated[query * HeadDim + channel_of(pair, 0, a.rotary_dim)] = x;
+      rotated[query * HeadDim + channel_of(pair, 1, a.rotary_dim)] = y;
+    });
+    __syncthreads();
+    const auto fragment = [&](uint32_t i, uint32_t e) -> uint32_t {
+      const float *q = rotated + g * HeadDim + 16 * i + 8 * e + 2 * tig;
+      return g < place.group ? pack_halves(q[0], q[1]) : 0;
+    };
+    constexpr bool held = HeadDim < 256; // registers hold the query
+    uint32_t query[held ? HeadDim / 16 : 1][2];
+    if (held) {
 #pragma unroll
-    for (uint32_t i = 0; i < HeadDim / 16; i++)
-#pragma unroll
-      for (uint32_t e = 0; e < 2; e++) query[i][e] = g < place.group ? pack_halves(rotated(g, 16 * i + 8 * e + 2 * tig), rotated(g, 16 * i + 8 * e + 2 * tig + 1)) : 0;
+      for (uint32_t i = 0; i < HeadDim / 16; i++) query[i][0] = fragment(i, 0), query[i][1] = fragment(i, 1);
+    }
     float sum[HeadDim / 8][4] = {}, most = no_score, total = 0;
     for (uint32_t tile = first; tile < tiles; tile += step) {
       const uint32_t tokens = valid(chunk, tile);
@@ -56,14 +65,18 @@ struct half_kernel {
       __syncwarp();
       float score[4][4] = {};
 #pragma unroll
-      for (uint32_t n = 0; n < 4; n++)
+      for (uint32_t i = 0; i < HeadDim / 32; i++) {
+        uint32_t q[4];
 #pragma unroll
-        for (uint32_t i = 0; i < HeadDim / 32; i++) {
+        for (uint32_t e = 0; e < 4; e++) q[e] = held ? query[held ? 2 * i + e / 2 : 0][e % 2] : fragment(2 * i + e / 2, e % 2);
+#pragma unroll
+        for (uint32_t n = 0; n < 4; n++) {
           uint32_t r[4];
           load_tiles(r, place_in(keys, 8 * n + lane % 8, 4 * i + lane / 8));
-          multiply_halves(score[n], query[2 * i][0], 0, query[2 * i][1], 0, r[0], r[1]);
-          multiply_halves(score[n], query[2 * i + 1][0], 0, query[2 * i + 1][1], 0, r[2], r[3]);
+          multiply_halves(score[n], q[0], 0, q[1], 0, r[0], r[1]);
+          multiply_halves(score[n], q[2], 0, q[3], 0, r[2], r[3]);
         }
+      }
       __syncwarp();
       if (tile + step < tiles) fetch(keys, next, tile + step, 0);
       else commit_copies();
@@ -118,16 +131,6 @@ struct half_kernel {
       for (uint32_t e = 0; e < 2; e++) sums[(warp * place.group + g) * HeadDim + 8 * i + 2 * tig + e] = sum[i][e];
     if (tig == 0) totals[(warp * place.group + g) * 2] = most, totals[(warp * place.group + g) * 2 + 1] = total;
   }
-
-  // A channel of a query turned to its position, times the score scale.
-  __device__ __forceinline__ float rotated(uint32_t g, uint32_t channel) const {
-    const uint32_t half = a.rotary_dim / 2;
-    const float *query = a.query + size_t{place.sequence} * a.query_stride + size_t{place.first_query + g} * HeadDim;
-    if (channel >= a.rotary_dim) return query[channel] * a.scale;
-    const uint32_t pair = channel < half ? channel : channel - half;
-    const float2 angle = load_table(reinterpret_cast<const float2 *>(a.query_angles) + size_t{place.sequence} * (HeadDim / 2) + pair);
-    return (channel < half ? query[pair] * angle.x - query[pair + half] * angle.y : query[pair] * angle.y + query[pair + half] * angle.x) * a.scale;
-  }
 };
 
 template <uint32_t HeadDim>
@@ -137,7 +140,7 @@ __device__ __forceinline__ void run_half(const kvq_cuda_attention &a, uint8_t *m
   uint8_t *keys = memory + warp * (4 * half_tile_tokens * HeadDim);
   float *sums = reinterpret_cast<float *>(memory), *totals = sums + half_warps(HeadDim) * place.group * HeadDim;
   half_kernel<HeadDim> kernel = {a, place, keys, keys + 2 * half_tile_tokens * HeadDim, threadIdx.x % 32};
-  kernel.run(sums, totals, warp);
+  kernel.run(sums, totals, reinterpret_cast<float *>(memory + half_queries_offset(HeadDim)), warp);
   __syncthreads();
   write_partial<HeadDim>(a, place, blockIdx.x, half_warps(HeadDim), sums, totals);
   __syncthreads();

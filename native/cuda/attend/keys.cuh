@@ -243,7 +243,7 @@ __device__ __forceinline__ void run_keys(const kvq_cuda_attention &a, uint8_t *m
 }  // namespace kvq_cuda
 
 #define KVQ_KEYS(family, page_scales, bits, head_dim) \
-  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim, false)) kvq_keys_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
+  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim, bits)) kvq_keys_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
     KVQ_DYNAMIC_SHARED(memory); \
     kvq_cuda::run_keys<bits, head_dim, page_scales>(a, memory); \
   }

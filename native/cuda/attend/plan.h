@@ -55,7 +55,7 @@ inline kvq_cuda_attention_plan kvq_cuda_plan_attention(const kvq_cuda_device &de
   plan.score_pages = ceiling(attention.most_pages, windows);
   plan.scratch.score_bytes = plan.score_pages * page_scores;
   const uint32_t keys_shared = kvq_cuda_keys_shared_bytes(recipe, attention.group), values_shared = kvq_cuda_values_shared_bytes(recipe, attention.group);
-  const uint32_t key_blocks = resident_blocks(recipe.head_dim, false), value_blocks = resident_blocks(recipe.head_dim, recipe.rotated != 0);
+  const uint32_t key_blocks = resident_blocks(recipe.head_dim, recipe.key_bits), value_blocks = resident_blocks(recipe.head_dim, recipe.value_bits);
   const uint32_t key_splits = splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * blocks_of(device, keys_shared, key_blocks), warps);
   // Blocks of exact tokens are short and come first: what waits for them starts a moment later.
   uint32_t value_splits = plan.score_pages == 0 ? 0 : splits_of(plan.score_pages, rows, uint64_t{device.multiprocessors} * blocks_of(device, values_shared, value_blocks), warps);

@@ -9,8 +9,8 @@ constexpr uint32_t page_tokens = 64;
 // Small blocks: a multiprocessor fills up at short contexts too.
 constexpr uint32_t warps = 4;
 constexpr uint32_t threads = 32 * warps;
-// Blocks of a multiprocessor that kernels are compiled for, by registers: 168 of each thread, or 128 where that is enough (plain: rotated values), up to 255 at head dim 256.
-constexpr uint32_t resident_blocks(uint32_t head_dim, bool plain) { return head_dim == 256 ? 2 : plain ? 4 : 3; }
+// Blocks of a multiprocessor that kernels are compiled for, by registers: 168 of each thread, up to 255 at head dim 256 and 5 bits. (With 128, some spill on some architectures.)
+constexpr uint32_t resident_blocks(uint32_t head_dim, uint32_t bits) { return head_dim == 256 || bits == 5 ? 2 : 3; }
 // Query heads of a block: the columns of a tensor-core product.
 constexpr uint32_t queries = 8;
 // Entries of a head's outlier section, at most.
@@ -84,10 +84,11 @@ constexpr values_shared values_shared_of(uint32_t head_dim, bool rotated, uint32
 // fp16 kernel: tiles of 32 keys and 32 values a warp; sums and totals lie over them in the end.
 constexpr uint32_t half_warps(uint32_t head_dim) { return head_dim == 256 ? 4 : 8; }
 constexpr uint32_t half_tile_tokens = 32;
-constexpr uint32_t half_shared_bytes(uint32_t head_dim) {
+constexpr uint32_t half_queries_offset(uint32_t head_dim) {
   const uint32_t tiles = half_warps(head_dim) * 2 * half_tile_tokens * head_dim * 2, sums = half_warps(head_dim) * queries * (head_dim + 2) * 4;
   static_assert(half_warps(64) * 2 * half_tile_tokens * 64 * 2 >= (most_slots(64) * queries + merge_floats(64, queries, 32 * half_warps(64))) * 4, "the merge fits in the tiles");
   return tiles > sums ? tiles : sums;
 }
+constexpr uint32_t half_shared_bytes(uint32_t head_dim) { return half_queries_offset(head_dim) + queries * head_dim * 4; }
 
 }  // namespace kvq_cuda

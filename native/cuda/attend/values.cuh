@@ -36,7 +36,7 @@ struct value_kernel {
   using page_data = value_page<Bits, HeadDim, Rotated>;
   using unit = value_unit<Bits>;
   static constexpr uint32_t groups = HeadDim / 16; // of 16 channels
-  static constexpr bool ahead = HeadDim < 256;     // registers hold the next page's codes
+  static constexpr bool ahead = HeadDim < 256 && Bits < 5; // registers hold the next page's codes
 
   const kvq_cuda_attention &a;
   const block_place &place;
@@ -253,7 +253,7 @@ __device__ __forceinline__ void run_values(const kvq_cuda_attention &a, uint8_t 
 }  // namespace kvq_cuda
 
 #define KVQ_VALUES(family, rotated, bits, head_dim) \
-  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim, rotated)) kvq_values_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
+  KVQ_KERNEL(kvq_cuda::threads, kvq_cuda::resident_blocks(head_dim, bits)) kvq_values_##family##_##bits##_##head_dim(KVQ_PARAMETER kvq_cuda_attention a) { \
     KVQ_DYNAMIC_SHARED(memory); \
     kvq_cuda::run_values<bits, head_dim, rotated>(a, memory); \
   }

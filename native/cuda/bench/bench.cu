@@ -14,6 +14,7 @@
 
 #include "cuda/attend/instances.h"
 #include "cuda/bench/timer.h"
+#include "cuda/encode/encode.h"
 #include "cuda/test/problem.h"
 
 #define KVQ_INSTANCE(bits, head_dim) \
@@ -23,6 +24,11 @@
   extern "C" void kvq_values_token_##bits##_##head_dim(kvq_cuda_attention);
 KVQ_EACH_INSTANCE
 #undef KVQ_INSTANCE
+extern "C" void kvq_cuda_encode_keys(kvq_cuda_encode);
+extern "C" void kvq_cuda_encode_rotate(kvq_cuda_encode);
+extern "C" void kvq_cuda_encode_tokens(kvq_cuda_encode);
+extern "C" void kvq_cuda_encode_values(kvq_cuda_encode);
+extern "C" void kvq_cuda_encode_sections(kvq_cuda_encode);
 extern "C" void kvq_half_64(kvq_cuda_attention);
 extern "C" void kvq_half_128(kvq_cuda_attention);
 extern "C" void kvq_half_256(kvq_cuda_attention);
@@ -41,7 +47,12 @@ const std::map<std::string, const void *> &kernels() {
   {"kvq_values_token_" #bits "_" #head_dim, reinterpret_cast<const void *>(kvq_values_token_##bits##_##head_dim)},
   static const std::map<std::string, const void *> all = {KVQ_EACH_INSTANCE {"kvq_half_64", reinterpret_cast<const void *>(kvq_half_64)},
                                                           {"kvq_half_128", reinterpret_cast<const void *>(kvq_half_128)},
-                                                          {"kvq_half_256", reinterpret_cast<const void *>(kvq_half_256)}};
+                                                          {"kvq_half_256", reinterpret_cast<const void *>(kvq_half_256)},
+                                                          {"kvq_cuda_encode_keys", reinterpret_cast<const void *>(kvq_cuda_encode_keys)},
+                                                          {"kvq_cuda_encode_rotate", reinterpret_cast<const void *>(kvq_cuda_encode_rotate)},
+                                                          {"kvq_cuda_encode_tokens", reinterpret_cast<const void *>(kvq_cuda_encode_tokens)},
+                                                          {"kvq_cuda_encode_values", reinterpret_cast<const void *>(kvq_cuda_encode_values)},
+                                                          {"kvq_cuda_encode_sections", reinterpret_cast<const void *>(kvq_cuda_encode_sections)}};
 #undef KVQ_INSTANCE
   return all;
 }
@@ -78,8 +89,65 @@ problem_shape shape_of(uint32_t head_dim, uint32_t bits, bool paper, uint32_t he
   return s;
 }
 
+// Pages of random rows encoded on the device and by the CPU library: bytes, counts and outlier offsets must agree. Prints the time of a call of `count` pages.
+bool check_encode(uint32_t heads, uint32_t head_dim, uint32_t bits, bool paper, bool values, uint32_t count) {
+  device_memory memory;
+  problem_shape s = shape_of(head_dim, bits, paper, heads, 1);
+  s.key_outliers = s.value_outliers = paper;
+  kvq_test::random_numbers random(bits + head_dim + paper);
+  kvq_test::fitted_layer layer(s, random);
+  const uint32_t columns = heads * head_dim;
+  std::vector<uint16_t> order(columns);
+  std::vector<float> weights(size_t{columns} * (head_dim - 1) / 2);
+  for (uint32_t i = 0; i < columns; i++) order[i] = static_cast<uint16_t>((7 * (i % head_dim) + 3 + i / head_dim) % head_dim);
+  for (float &w : weights) w = static_cast<float>(random.next() % 33) / 256 - 0.0625f;
+  layer.key.feedback_order = order.data(), layer.key.feedback_weights = weights.data();
+  kvq_cuda_encode e = values ? kvq_cuda_encode_of(layer.value) : kvq_cuda_encode_of(layer.key);
+  const auto place = [&](const float *&from, size_t size) { if (from != nullptr) from = memory.place(std::vector<float>(from, from + size)); };
+  for (const float **array : {&e.scale, &e.zero, &e.low, &e.high, &e.mean, &e.deviation}) place(*array, columns);
+  place(e.feedback_weights, weights.size());
+  if (e.feedback_order != nullptr) e.feedback_order = memory.place(order);
+  const kvq_block_layout layout = values ? kvq_value_layout(&layer.value) : kvq_key_layout(&layer.key);
+  std::vector<kvq_cuda_encode_page> pages;
+  std::vector<std::vector<float>> rows;
+  for (uint32_t i = 0; i < count; i++) {
+    const uint32_t tokens = i + 1 == count ? 41 : 64;
+    rows.emplace_back(size_t{tokens} * columns);
+    for (size_t n = 0; n < rows.back().size(); n++) {
+      const size_t c = n % columns;
+      rows.back()[n] = values ? static_cast<float>(random.normal()) : static_cast<float>(layer.zero[c] + layer.scale[c] * (2.2 * random.uniform() - 1.1));
+    }
+    pages.push_back({memory.place(rows.back()), static_cast<uint8_t *>(memory.allocate(kvq_block_capacity(&layout))), static_cast<uint32_t *>(memory.allocate(4 * heads)), tokens, 0});
+  }
+  e.pages = memory.place(pages), e.count = count;
+  e.encoded = memory.place(std::vector<kvq_cuda_encoded>(count));
+  e.scratch = static_cast<uint8_t *>(memory.allocate(kvq_cuda_encode_scratch(e)));
+  const auto run = [&](cudaStream_t stream) { for (const kvq_cuda_launch &l : kvq_cuda_plan_encode(e)) launch(l, stream); };
+  run(cudaStreamPerThread);
+  CHECK(cudaDeviceSynchronize());
+  std::vector<kvq_cuda_encoded> about(count);
+  memory.read(about.data(), e.encoded, count * sizeof(about[0]));
+  std::vector<uint8_t> scratch(kvq_codec_scratch(heads, head_dim) + 64);
+  uint8_t *aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
+  bool right = true;
+  for (uint32_t i = 0; i < count; i++) {
+    std::vector<uint8_t> block(kvq_block_capacity(&layout)), got(about[i].bytes);
+    kvq_encoded encoded;
+    values ? kvq_encode_values(kvq_isa_best(), &layer.value, rows[i].data(), pages[i].tokens, block.data(), aligned, &encoded)
+           : kvq_encode_keys(kvq_isa_best(), &layer.key, rows[i].data(), pages[i].tokens, block.data(), aligned, &encoded);
+    block.resize(encoded.bytes);
+    memory.read(got.data(), pages[i].block, got.size());
+    right = right && got == block && about[i].saturated == encoded.saturated && about[i].clamped == encoded.clamped;
+  }
+  const double us = median_us(1, 1 << 26, [&](size_t, cudaStream_t stream) { run(stream); });
+  printf("%s encode %s %s, %u bits, %u x %u, %u pages: same bytes as the CPU's; %.1f us, %.1f a page\n", right ? "ok" : "NOT OK", paper ? "paper" : "kvq", values ? "values" : "keys", bits, heads, head_dim, count, us, us / count);
+  return right;
+}
+
 int check() {
   int failures = 0;
+  for (uint32_t bits : {2u, 3u, 4u, 5u}) for (bool paper : {false, true}) for (bool values : {false, true}) failures += !check_encode(3, 64, bits, paper, values, 5);
+  for (bool paper : {false, true}) for (bool values : {false, true}) for (uint32_t count : {1u, 64u}) failures += !check_encode(32, 128, 4, paper, values, count) + !check_encode(8, 128, 3, paper, values, count);
   const kvq_cuda_device device = this_device();
   const auto one = [&](const problem_shape &s, bool half) {
     device_memory memory;
