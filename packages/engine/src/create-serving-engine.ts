@@ -94,6 +94,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
   });
   const canSplice = artifact !== "fp16" && isNativeCache(empty);
   let draining = false;
+  let closed = false;
   let disposed: Promise<void> | undefined;
   const checkLive = (): void => {
     if (disposed !== undefined) throw new KvquantError("DISPOSED", "engine: expected a live engine, got one already disposed");
@@ -112,6 +113,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
       await scheduler.stop();
       await Promise.all(saving);
       await second?.spill.flush();
+      closed = true;
       points.dispose();
       empty.dispose();
     })());
@@ -126,7 +128,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
       return startGeneration(scheduler, scheduler.submit(checked), request);
     },
     stats() {
-      checkLive();
+      if (closed) checkLive();
       return {
         ...collectStats({ model, artifact, scheduler, points, cost, runner, empty, limits, sessions: sessions.count }),
         ...(second === undefined ? {} : { store: second.store.stats() }),

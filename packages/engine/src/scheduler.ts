@@ -431,15 +431,16 @@ export class Scheduler {
         this.running.map((sequence) => ({ sequence, held: sequence.held, known: sequence.tokens.length, prompt: sequence.request.prompt.length, cuts: sequence.cuts })),
         stepTokens,
       ).map(({ sequence, rows }) => ({ sequence: sequence.sequence, rows }));
-      const growth = plan.reduce((sum, { sequence, rows }) => sum + Math.max(0, cost.bytes(sequence.held + rows, this.#sharedPages(sequence)) - sequence.bytes), 0);
-      while (this.usedBytes() + growth > limits.cacheBytes && this.#evictOne());
-      if (this.usedBytes() + growth <= limits.cacheBytes) return plan;
+      // An eviction moves bytes to what stood on the point, so growth is asked for again each time.
+      const growth = (): number => plan.reduce((sum, { sequence, rows }) => sum + Math.max(0, cost.bytes(sequence.held + rows, this.#sharedPages(sequence)) - sequence.bytes), 0);
+      while (this.usedBytes() + growth() > limits.cacheBytes && this.#evictOne());
+      if (this.usedBytes() + growth() <= limits.cacheBytes) return plan;
       const youngest = this.running.at(-1)!;
       if (this.running.length > 1) {
         this.#preempt(youngest);
         continue;
       }
-      this.#fail(youngest, new KvquantError("OUT_OF_CAPACITY", `cache: expected at most ${limits.cacheBytes} bytes, got ${this.usedBytes() + growth} for one sequence of ${youngest.tokens.length} tokens beside what is pinned`));
+      this.#fail(youngest, new KvquantError("OUT_OF_CAPACITY", `cache: expected at most ${limits.cacheBytes} bytes, got ${this.usedBytes() + growth()} for one sequence of ${youngest.tokens.length} tokens beside what is pinned`));
       return [];
     }
   }
