@@ -1,6 +1,7 @@
 /** Makes a serving engine. */
 
 import type { KvCache } from "@kvquant/cache";
+import { isNativeCache } from "@kvquant/cpu";
 import type { LanguageModel } from "@kvquant/model";
 import { KvquantError, check, checkInteger } from "@kvquant/spec";
 
@@ -20,6 +21,7 @@ import type { Sequence } from "./sequence.js";
 import { createSessions, toInfo } from "./sessions.js";
 import type { Session } from "./sessions.js";
 import { explainSpill } from "./spill.js";
+import { planSplice } from "./splice-pages.js";
 import type { ServingEngine, ServingEngineOptions } from "./serving-engine.js";
 import { createStepRunner } from "./step-runner.js";
 
@@ -73,18 +75,26 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
       ...(second === undefined
         ? {}
         : {
-            fetch: (sequence: Sequence, held: number) => fetchPrefix({ sequence, held, chain, cost, points, sessions, ...second, emit, reserve: (bytes) => scheduler.reserve(bytes) }),
+            fetch: (sequence: Sequence, held: number) => fetchPrefix({ sequence, held, chain, cost, points, sessions, ...second, emit, reserve: (bytes) => scheduler.memory.reserve(bytes) }),
             onPoint: (point: ResumePoint) => {
               // Those of sessions are written by the session, those of preempted sequences concern nobody else.
               if (point.scope === undefined) void second.spill.write(point);
             },
           }),
+      planSplice: ({ request, held }) => {
+        const { splice, prompt } = request;
+        const plan = splice === undefined ? undefined : planSplice(points.all(), { ...splice, promptTokens: prompt.length }, { chain, cost, tailTokens });
+        // A prefix that reaches into the document is exact, and better.
+        return plan === undefined || held > plan.first ? undefined : plan;
+      },
       onFinish: (sequence, point) => {
         if (sequence.request.session !== undefined && point !== undefined && !sequence.request.prefillOnly) void keepSession(sequence.request.session, point);
       },
     },
   });
+  const canSplice = artifact !== "fp16" && isNativeCache(empty);
   let draining = false;
+  let closed = false;
   let disposed: Promise<void> | undefined;
   const checkLive = (): void => {
     if (disposed !== undefined) throw new KvquantError("DISPOSED", "engine: expected a live engine, got one already disposed");
@@ -92,7 +102,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
 
   /** Sessions that are pinned may take half of the memory. */
   function checkSessionRoom(request: CheckedRequest): void {
-    const wanted = scheduler.pinnedBytes() + scheduler.neededBytes(request);
+    const wanted = scheduler.memory.pinnedBytes() + scheduler.memory.neededBytes(request);
     if (second === undefined && wanted > options.cacheBytes / 2) {
       throw new KvquantError("OUT_OF_CAPACITY", `session ${request.session}: expected sessions within half of cacheBytes, ${options.cacheBytes / 2}, got ${wanted} with this one; delete some, or give the engine a store`);
     }
@@ -103,6 +113,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
       await scheduler.stop();
       await Promise.all(saving);
       await second?.spill.flush();
+      closed = true;
       points.dispose();
       empty.dispose();
     })());
@@ -111,12 +122,13 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
     submit(request) {
       checkLive();
       const checked = checkRequest(request, model, { prefixReuse });
+      if (checked.splice !== undefined && !canSplice) throw new KvquantError("UNSUPPORTED", "splice: expected a compressed cache of the native engine, got another; leave splice out, and the document is computed");
       if (draining) throw new KvquantError("OUT_OF_CAPACITY", "submit: expected an engine that takes requests, got one that is draining");
       if (checked.session !== undefined) checkSessionRoom(checked);
       return startGeneration(scheduler, scheduler.submit(checked), request);
     },
     stats() {
-      checkLive();
+      if (closed) checkLive();
       return {
         ...collectStats({ model, artifact, scheduler, points, cost, runner, empty, limits, sessions: sessions.count }),
         ...(second === undefined ? {} : { store: second.store.stats() }),
@@ -136,7 +148,9 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
       const checked: CheckedRequest = { ...checkRequest({ prompt: tokens, maxTokens: 1 }, model, { prefixReuse: true }), session: id, prefillOnly: true };
       checkSessionRoom(checked);
       let kept: Promise<Session> | undefined;
-      const sequence = scheduler.submit(checked, (point) => (kept = keepSession(id, point)));
+      const sequence = scheduler.submit(checked, (point) => {
+        kept = keepSession(id, point);
+      });
       for await (const part of sequence.parts) if (part.type === "finish") break;
       if (kept === undefined) throw new KvquantError("CANCELLED", `session ${id}: the engine was stopped before it was saved`);
       return toInfo(await kept);
