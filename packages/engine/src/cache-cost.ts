@@ -17,6 +17,8 @@ export interface CacheCost {
   closedPages(tokens: number): number;
   /** Bytes, at most, of a cache with `tokens` tokens beyond `sharedPages` pages that it shares. */
   bytes(tokens: number, sharedPages?: number): number;
+  /** The most a cache takes on its way to `tokens` tokens: full pages wait as exact tokens, which take more, until they are older than the tail. */
+  peakBytes(tokens: number, sharedPages?: number): number;
   /** What fp16 takes for as many tokens. */
   fp16Bytes(tokens: number): number;
   /** True bits per value of a full page of the artifact, its scales and outlier slots included; undefined for fp16. */
@@ -49,6 +51,11 @@ export function createCacheCost({ shape, artifact, quantizers, sinkTokens, tailT
       const closed = closedPages(tokens);
       const chunks = Math.ceil(Math.max(0, tokens - first - PAGE_TOKENS * closed) / PAGE_TOKENS);
       return 2 * row * first + chunks * chunkBytes + Math.max(0, closed - sharedPages) * pageBytes;
+    },
+    peakBytes(tokens, sharedPages = 0) {
+      const most = compressed ? Math.ceil((tailTokens + PAGE_TOKENS - 1) / PAGE_TOKENS) : Infinity;
+      const chunks = Math.min(most, Math.ceil(Math.max(0, tokens - first) / PAGE_TOKENS));
+      return 2 * row * first + chunks * chunkBytes + Math.max(0, closedPages(tokens) - sharedPages) * pageBytes;
     },
     fp16Bytes: (tokens) => tokens * row * 2,
     bitsPerValue: page?.bits,

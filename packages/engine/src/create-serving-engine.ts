@@ -1,6 +1,7 @@
 /** Makes a serving engine. */
 
 import type { KvCache } from "@kvquant/cache";
+import { isNativeCache } from "@kvquant/cpu";
 import type { LanguageModel } from "@kvquant/model";
 import { KvquantError, check, checkInteger } from "@kvquant/spec";
 
@@ -20,6 +21,7 @@ import type { Sequence } from "./sequence.js";
 import { createSessions, toInfo } from "./sessions.js";
 import type { Session } from "./sessions.js";
 import { explainSpill } from "./spill.js";
+import { planSplice } from "./splice-pages.js";
 import type { ServingEngine, ServingEngineOptions } from "./serving-engine.js";
 import { createStepRunner } from "./step-runner.js";
 
@@ -79,11 +81,18 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
               if (point.scope === undefined) void second.spill.write(point);
             },
           }),
+      planSplice: ({ request, held }) => {
+        const { splice, prompt } = request;
+        const plan = splice === undefined ? undefined : planSplice(points.all(), { ...splice, promptTokens: prompt.length }, { chain, cost, tailTokens });
+        // A prefix that reaches into the document is exact, and better.
+        return plan === undefined || held > plan.first ? undefined : plan;
+      },
       onFinish: (sequence, point) => {
         if (sequence.request.session !== undefined && point !== undefined && !sequence.request.prefillOnly) void keepSession(sequence.request.session, point);
       },
     },
   });
+  const canSplice = artifact !== "fp16" && isNativeCache(empty);
   let draining = false;
   let disposed: Promise<void> | undefined;
   const checkLive = (): void => {
@@ -111,6 +120,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
     submit(request) {
       checkLive();
       const checked = checkRequest(request, model, { prefixReuse });
+      if (checked.splice !== undefined && !canSplice) throw new KvquantError("UNSUPPORTED", "splice: expected a compressed cache of the native engine, got another; leave splice out, and the document is computed");
       if (draining) throw new KvquantError("OUT_OF_CAPACITY", "submit: expected an engine that takes requests, got one that is draining");
       if (checked.session !== undefined) checkSessionRoom(checked);
       return startGeneration(scheduler, scheduler.submit(checked), request);

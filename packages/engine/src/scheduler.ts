@@ -10,6 +10,8 @@ import type { CheckedRequest } from "./check-request.js";
 import { createContinuation } from "./continuation.js";
 import type { EngineEvent } from "./engine-event.js";
 import type { GenerationPart, Usage } from "./generation.js";
+import { splicePages } from "./splice-pages.js";
+import type { SplicePlan } from "./splice-pages.js";
 import { createPartQueue } from "./part-queue.js";
 import { isDecoding, planStep } from "./plan-step.js";
 import type { PrefixChain } from "./prefix-chain.js";
@@ -46,8 +48,8 @@ export interface SchedulerHooks {
   readonly fetch?: ((sequence: Sequence, held: number) => Promise<void>) | undefined;
   /** A resume point was added. */
   readonly onPoint?: ((point: ResumePoint) => void) | undefined;
-  /** Moves a cached document into the sequence's cache; resolves to the tokens moved. */
-  readonly splice?: ((sequence: Sequence) => Promise<number>) | undefined;
+  /** Plans to move the document that a request names, from where it is cached. */
+  readonly planSplice?: ((sequence: Sequence) => SplicePlan | undefined) | undefined;
   /** A sequence is done; `point` holds its cache where one was left. Before its last part is handed out. */
   readonly onFinish?: ((sequence: Sequence, point: ResumePoint | undefined) => void) | undefined;
 }
@@ -123,6 +125,7 @@ export class Scheduler {
       cancelled: false,
       cachedTokens: 0,
       splicedTokens: 0,
+      splice: undefined,
       firstTokenAt: undefined,
       preemptions: 0,
       onDone: undefined,
@@ -136,8 +139,7 @@ export class Scheduler {
 
   /** Bytes a request takes at most when it is alone. */
   neededBytes(request: { readonly prompt: ArrayLike<number>; readonly maxTokens: number }): number {
-    // One page of room: a page is written before the exact tokens it replaces are dropped.
-    return this.#parts.cost.bytes(request.prompt.length + request.maxTokens + MARGIN_TOKENS);
+    return this.#parts.cost.peakBytes(request.prompt.length + request.maxTokens + MARGIN_TOKENS);
   }
 
   /** Bytes held, each block once. */
@@ -212,7 +214,7 @@ export class Scheduler {
       this.#news = false;
       this.#sweep();
       if (this.#stopped && this.running.length + this.waiting.length === 0) return;
-      await this.#admit();
+      this.#admit();
       this.#sweep();
       if (this.running.length === 0) {
         // Something may have come in while this round was under way.
@@ -233,7 +235,7 @@ export class Scheduler {
     }
   }
 
-  async #admit(): Promise<void> {
+  #admit(): void {
     const { points, limits } = this.#parts;
     for (const sequence of [...this.waiting]) {
       if (this.running.length >= limits.maxSequences) return;
@@ -243,7 +245,7 @@ export class Scheduler {
       if (sequence.request.reuse && this.#waitsForAnother(sequence, point?.tokens.length ?? 0)) continue;
       if (this.#startFetch(sequence, point?.tokens.length ?? 0)) continue;
       if (!this.#makeRoomFor(sequence, point)) return;
-      await this.#start(sequence, point);
+      this.#start(sequence, point);
     }
   }
 
@@ -306,7 +308,7 @@ export class Scheduler {
   #makeRoomFor(sequence: Sequence, point: ResumePoint | undefined): boolean {
     const { cost, limits, points, tableBytes } = this.#parts;
     const shared = point === undefined ? 0 : cost.closedPages(point.tokens.length);
-    const wanted = cost.bytes(sequence.tokens.length + MARGIN_TOKENS, shared);
+    const wanted = cost.peakBytes(sequence.tokens.length + MARGIN_TOKENS, shared);
     const promised = this.#promisedBytes();
     const free = (): number => limits.cacheBytes - tableBytes - promised - this.#reserved - points.bytes;
     const pin = point;
@@ -322,12 +324,12 @@ export class Scheduler {
 
   /** What running sequences hold, or will for their tokens and a little more. */
   #promisedBytes(): number {
-    return this.running.reduce((sum, other) => sum + Math.max(other.bytes, this.#expectedBytes(other, other.tokens.length + MARGIN_TOKENS)), 0);
+    const { cost } = this.#parts;
+    return this.running.reduce((sum, other) => sum + Math.max(other.bytes, cost.peakBytes(other.tokens.length + MARGIN_TOKENS, this.#sharedPages(other))), 0);
   }
 
-  #expectedBytes(sequence: Sequence, tokens: number): number {
-    const { cost } = this.#parts;
-    return cost.bytes(tokens, sequence.parent === undefined ? 0 : cost.closedPages(sequence.parent.tokens.length));
+  #sharedPages({ parent }: Sequence): number {
+    return parent === undefined ? 0 : this.#parts.cost.closedPages(parent.tokens.length);
   }
 
   #evictOne(): boolean {
@@ -338,7 +340,7 @@ export class Scheduler {
     return true;
   }
 
-  async #start(sequence: Sequence, point: ResumePoint | undefined): Promise<void> {
+  #start(sequence: Sequence, point: ResumePoint | undefined): void {
     const { points, emit, hooks } = this.#parts;
     try {
       sequence.cache = point === undefined ? this.#parts.createCache() : point.cache.fork();
@@ -354,19 +356,16 @@ export class Scheduler {
     sequence.canonical = point?.scope === undefined ? sequence.request.prompt.length : point.canonical;
     points.attach(sequence, point);
     if (point !== undefined) points.touch(point);
-    if (sequence.request.splice !== undefined && hooks.splice !== undefined && sequence.held < sequence.tokens.length) {
-      try {
-        sequence.splicedTokens = await hooks.splice(sequence);
-        points.measure(sequence);
-      } catch (error) {
-        this.#fail(sequence, error);
-        return;
-      }
+    sequence.splice = sequence.request.splice === undefined ? undefined : hooks.planSplice?.(sequence);
+    if (sequence.splice !== undefined) {
+      sequence.splice.source.pins++;
+      sequence.canonical = Math.min(sequence.canonical, sequence.splice.first);
     }
-    sequence.cuts = sequence.request.reuse && sequence.splicedTokens === 0 && sequence.canonical > sequence.held ? this.#chooseCuts(sequence) : [];
+    sequence.cuts = sequence.request.reuse && sequence.canonical > sequence.held ? this.#chooseCuts(sequence).filter((cut) => cut <= sequence.canonical) : [];
+    if (sequence.splice !== undefined) sequence.cuts.push(sequence.splice.after);
     if (sequence.started) return;
     sequence.started = true;
-    sequence.cachedTokens = Math.min(sequence.held - sequence.splicedTokens, sequence.request.prompt.length);
+    sequence.cachedTokens = Math.min(sequence.held, sequence.request.prompt.length);
     this.totals.promptTokens += sequence.request.prompt.length;
     this.totals.cachedTokens += sequence.cachedTokens;
     const waitedSeconds = (performance.now() - sequence.submittedAt) / 1000;
@@ -426,13 +425,13 @@ export class Scheduler {
 
   /** A plan that leaves the caches within the budget, after evicting resume points and preempting the youngest sequences. */
   #planWithinBudget(stepTokens: number): { readonly sequence: Sequence; readonly rows: number }[] {
-    const { limits } = this.#parts;
+    const { cost, limits } = this.#parts;
     for (;;) {
       const plan = planStep(
         this.running.map((sequence) => ({ sequence, held: sequence.held, known: sequence.tokens.length, prompt: sequence.request.prompt.length, cuts: sequence.cuts })),
         stepTokens,
       ).map(({ sequence, rows }) => ({ sequence: sequence.sequence, rows }));
-      const growth = plan.reduce((sum, { sequence, rows }) => sum + Math.max(0, this.#expectedBytes(sequence, sequence.held + rows) - sequence.bytes), 0);
+      const growth = plan.reduce((sum, { sequence, rows }) => sum + Math.max(0, cost.bytes(sequence.held + rows, this.#sharedPages(sequence)) - sequence.bytes), 0);
       while (this.usedBytes() + growth > limits.cacheBytes && this.#evictOne());
       if (this.usedBytes() + growth <= limits.cacheBytes) return plan;
       const youngest = this.running.at(-1)!;
@@ -467,9 +466,24 @@ export class Scheduler {
     const { points } = this.#parts;
     sequence.held += rows;
     points.measure(sequence);
-    if (sequence.cuts.includes(sequence.held)) this.#leavePoint(sequence);
+    if (sequence.splice?.after === sequence.held) this.#splice(sequence, sequence.splice);
+    else if (sequence.cuts.includes(sequence.held)) this.#leavePoint(sequence);
     if (outcome.logits !== undefined) this.#continue(sequence, outcome.logits);
     else if (sequence.request.prefillOnly && sequence.held === sequence.tokens.length) this.#finish(sequence, { reason: "length", text: "" });
+  }
+
+  #splice(sequence: Sequence, plan: SplicePlan): void {
+    splicePages(sequence.cache!, plan);
+    this.#forgetSplice(sequence);
+    sequence.held = plan.first + PAGE_TOKENS * plan.pages;
+    sequence.splicedTokens = PAGE_TOKENS * plan.pages;
+    sequence.cuts = [];
+    this.#parts.points.measure(sequence);
+  }
+
+  #forgetSplice(sequence: Sequence): void {
+    if (sequence.splice !== undefined) sequence.splice.source.pins--;
+    sequence.splice = undefined;
   }
 
   #continue(sequence: Sequence, logits: Float32Array): void {
@@ -527,6 +541,7 @@ export class Scheduler {
     const { chain, points, hooks } = this.#parts;
     const { cache, parent } = sequence;
     sequence.cache = undefined;
+    this.#forgetSplice(sequence);
     points.attach(sequence, undefined);
     if (cache === undefined) return undefined;
     const canonical = Math.min(sequence.canonical, sequence.held);

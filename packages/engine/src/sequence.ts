@@ -6,6 +6,7 @@ import type { CheckedRequest } from "./check-request.js";
 import type { Continuation } from "./continuation.js";
 import type { GenerationPart } from "./generation.js";
 import type { PartQueue } from "./part-queue.js";
+import type { SplicePlan } from "./splice-pages.js";
 import type { Descendant, ResumePoint } from "./resume-points.js";
 
 /** Everything the scheduler knows of one request. */
@@ -38,6 +39,8 @@ export interface Sequence extends Descendant {
   cancelled: boolean;
   cachedTokens: number;
   splicedTokens: number;
+  /** A document that will be moved here once enough is computed; its source is pinned until then. */
+  splice: SplicePlan | undefined;
   firstTokenAt: number | undefined;
   preemptions: number;
   /** Called once it has left the engine. */
