@@ -70,7 +70,7 @@ const fidelitySchema = z.strictObject({
   /** Positions compared in each of them, the last ones. */
   positions: count(1, 512).default(32),
   /** Longer requests are cut to this. */
-  tokens: count(2).default(2048),
+  tokens: count(256).default(2048),
   /** Mean KL divergence in nats above which a warning is logged. */
   threshold: z.number("expected nats above 0").positive("expected nats above 0").default(0.1),
 });

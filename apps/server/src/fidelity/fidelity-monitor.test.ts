@@ -37,6 +37,12 @@ describe("createFidelityMonitor", () => {
     expect(watched.figures().waiting).toBe(2);
   });
 
+  it("leaves out requests too short to have anything compressed", () => {
+    const watched = start({ leastTokens: 11, isIdle: () => false });
+    watched.offer(tokens);
+    expect(watched.figures().waiting).toBe(0);
+  });
+
   it("stops at once when work comes, and scores the request later", async () => {
     let calls = 0;
     const watched = start({

@@ -49,6 +49,8 @@ export interface FidelityMonitor {
 /** What a monitor needs. */
 export interface FidelityMonitorOptions {
   readonly share: number;
+  /** Shorter requests are left out: nothing of them was compressed yet, and their zeros would hide what longer ones lose. Default 2. */
+  readonly leastTokens?: number;
   /** Requests are cut to this many tokens. */
   readonly tokens: number;
   readonly threshold: number;
@@ -71,7 +73,7 @@ const queueLength = 8;
 
 /** Starts a monitor. */
 export function createFidelityMonitor(options: FidelityMonitorOptions): FidelityMonitor {
-  const { share, threshold, score, isIdle, random = Math.random, lookMilliseconds = 250 } = options;
+  const { share, threshold, score, isIdle, leastTokens = 2, random = Math.random, lookMilliseconds = 250 } = options;
   const queue: Int32Array[] = [];
   const scored: (FidelityScore & { readonly at: string; readonly tokens: number })[] = [];
   const totals = { samples: 0, positions: 0, interrupted: 0, failed: 0 };
@@ -128,7 +130,7 @@ export function createFidelityMonitor(options: FidelityMonitorOptions): Fidelity
   timer.unref();
   return {
     offer(tokens) {
-      if (tokens.length < 2 || random() >= share) return;
+      if (tokens.length < leastTokens || random() >= share) return;
       queue.push(tokens.slice(0, options.tokens));
       if (queue.length > queueLength) queue.shift();
     },

@@ -8,7 +8,7 @@ import { createServingEngine } from "@kvquant/engine";
 import type { EngineEvent, PageStore, ServingEngine } from "@kvquant/engine";
 import { loadModel } from "@kvquant/model";
 import type { LanguageModel, ModelCacheOptions } from "@kvquant/model";
-import { KvquantError } from "@kvquant/spec";
+import { KvquantError, PAGE_TOKENS } from "@kvquant/spec";
 import { createChatFormat } from "../chat/chat-format.js";
 import type { Configuration, ModelConfiguration } from "../configuration/schema.js";
 import { createFidelityMonitor } from "../fidelity/fidelity-monitor.js";
@@ -63,9 +63,10 @@ export async function openModel(settings: ModelConfiguration, options: OpenModel
       onEvent: (event) => logEvent(logger, name, event),
     });
     const chat = createChatFormat(model.tokenizer, configuredTemplate);
+    warmTokenizer(model);
     if (chat.template === "plain" && settings.chatTemplate === undefined) note("the model has no chat template: messages are written as plain lines of role and text");
     const monitor = artifact === "fp16" || configuration.fidelity.share === 0 ? undefined : startMonitor(model, cache, { ...options, name, engine });
-    const contextLimit = Math.min(settings.context ?? model.config.contextLength);
+    const contextLimit = settings.context ?? model.config.contextLength;
     return {
       name,
       source: settings.source,
@@ -118,6 +119,7 @@ function startMonitor(model: LanguageModel, compressed: ModelCacheOptions, optio
     share,
     tokens,
     threshold,
+    leastTokens: (compressed.sinkTokens ?? sinksOf(compressed)) + PAGE_TOKENS + (compressed.tailTokens ?? 64) + 1,
     isIdle,
     score: createFidelityScorer(model, { compressed, positions }),
     onThreshold({ over, kldMean, kldMax, samples }) {
@@ -125,6 +127,19 @@ function startMonitor(model: LanguageModel, compressed: ModelCacheOptions, optio
     },
     onFailure: (error) => logger.log("error", "fidelity-failed", { model: name, ...errorFields(error) }),
   });
+}
+
+function sinksOf({ artifact }: ModelCacheOptions): number {
+  return artifact === "fp16" ? 0 : artifact.sinkTokens;
+}
+
+/** Encodes some text, so that the first request does not wait for the tokenizer's code to be compiled. */
+function warmTokenizer({ tokenizer }: LanguageModel): void {
+  for (let id = 0; id < Math.min(4096, tokenizer.vocabulary); id += 16) {
+    const texts = Array.from({ length: 16 }, (_, index) => tokenizer.tokenText(id + index) ?? "");
+    tokenizer.encode(texts.join(" "), { addSpecial: false });
+    tokenizer.encode(texts.join(" "), { addSpecial: false, parseSpecial: false });
+  }
 }
 
 async function readTemplate(given: string | undefined): Promise<string | undefined> {

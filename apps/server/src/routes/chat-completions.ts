@@ -6,6 +6,7 @@ import { readJson } from "../http/read-json.js";
 import { runAnswer } from "../http/run-answer.js";
 import { checkTextLength, findModel } from "../http/server-context.js";
 import type { AppEnvironment, ServerContext } from "../http/server-context.js";
+import { takeTurn } from "../http/take-turn.js";
 import type { ServedModel } from "../models/served-model.js";
 import { ApiError } from "../openai/api-error.js";
 import { chatAnswer } from "../openai/chat-answer.js";
@@ -21,7 +22,7 @@ export function chatCompletions(app: Hono<AppEnvironment>, server: ServerContext
     const model = findModel(server, body.model, context.get("record"));
     const count = checkChoices(body, 1, server.configuration.limits);
     if (body.top_logprobs !== undefined && body.logprobs !== true) throw new ApiError(400, "top_logprobs: expected logprobs true beside it", { param: "top_logprobs" });
-    const prompt = encodeConversation(model, body);
+    const prompt = await takeTurn(() => encodeConversation(model, body));
     const maxAsked = body.max_completion_tokens ?? body.max_tokens;
     const options = generationOptions({ ...body, max_tokens: maxAsked }, model);
     const maxTokens = answerTokens(model, prompt.length, maxAsked);

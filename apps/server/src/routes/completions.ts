@@ -6,6 +6,7 @@ import { readJson } from "../http/read-json.js";
 import { runAnswer } from "../http/run-answer.js";
 import { checkTextLength, findModel } from "../http/server-context.js";
 import type { AppEnvironment, ServerContext } from "../http/server-context.js";
+import { takeTurn } from "../http/take-turn.js";
 import { ApiError } from "../openai/api-error.js";
 import { checkChoices } from "../openai/check-choices.js";
 import { completionAnswer } from "../openai/completion-answer.js";
@@ -20,7 +21,7 @@ export function completions(app: Hono<AppEnvironment>, server: ServerContext): v
   app.post("/v1/completions", async (context) => {
     const body = parseRequest(completionRequestSchema, await readJson(context.req.raw, server.configuration.limits.bodyBytes));
     const model = findModel(server, body.model, context.get("record"));
-    const prompts = toPrompts(body, { tokenizer: model.tokenizer, checkText: (text, param) => checkTextLength(model, text.length, param) });
+    const prompts = await takeTurn(() => toPrompts(body, { tokenizer: model.tokenizer, checkText: (text, param) => checkTextLength(model, text.length, param) }));
     const count = checkChoices(body, prompts.length, server.configuration.limits);
     if (body.best_of !== undefined && body.best_of !== count) throw new ApiError(400, `best_of: expected ${count}, the same as n, got ${body.best_of}`, { param: "best_of" });
     if (body.echo === true && body.logprobs !== undefined) throw new ApiError(400, "logprobs: expected none beside echo, because prompts are not scored", { param: "logprobs" });

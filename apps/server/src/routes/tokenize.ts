@@ -5,6 +5,7 @@ import { z } from "zod";
 import { readJson } from "../http/read-json.js";
 import { checkTextLength, findModel } from "../http/server-context.js";
 import type { AppEnvironment, ServerContext } from "../http/server-context.js";
+import { takeTurn } from "../http/take-turn.js";
 import { ApiError } from "../openai/api-error.js";
 import { chatRequestSchema } from "../openai/chat-request.js";
 import { parseRequest } from "../openai/parse-request.js";
@@ -33,12 +34,11 @@ export function tokenize(app: Hono<AppEnvironment>, server: ServerContext): void
     const { text, messages, tools, ...body } = parseRequest(schema, await readJson(context.req.raw, server.configuration.limits.bodyBytes));
     const model = findModel(server, body.model, context.get("record"));
     if ((text === undefined) === (messages === undefined)) throw new ApiError(400, "text: expected either text or messages, got both or neither", { param: "text" });
-    let tokens;
-    if (text === undefined) tokens = encodeConversation(model, { model: body.model, messages: messages!, tools });
-    else {
+    const tokens = await takeTurn(() => {
+      if (text === undefined) return encodeConversation(model, { model: body.model, messages: messages!, tools });
       checkTextLength(model, text.length, "text");
-      tokens = model.tokenizer.encode(text, { addSpecial: body.add_special ?? true, parseSpecial: body.parse_special ?? true });
-    }
+      return model.tokenizer.encode(text, { addSpecial: body.add_special ?? true, parseSpecial: body.parse_special ?? true });
+    });
     return context.json({
       model: model.name,
       count: tokens.length,
