@@ -43,7 +43,7 @@ export default defineConfig(
     files: ["apps/server/public/**/*.js"],
     languageOptions: {
       globals: Object.fromEntries(
-        ["AbortController", "AbortSignal", "Option", "ResizeObserver", "TextDecoderStream", "clearInterval", "document", "fetch", "getComputedStyle", "localStorage", "matchMedia", "performance", "sessionStorage", "setInterval"].map((name) => [name, "readonly"]),
+        ["AbortController", "AbortSignal", "Option", "ResizeObserver", "TextDecoderStream", "addEventListener", "clearInterval", "console", "crypto", "document", "fetch", "getComputedStyle", "localStorage", "matchMedia", "performance", "sessionStorage", "setInterval"].map((name) => [name, "readonly"]),
       ),
     },
     rules: { "no-unused-vars": ["error", { argsIgnorePattern: "^_" }] },

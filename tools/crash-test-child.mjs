@@ -16,6 +16,12 @@ const atOnce = 6;
 
 const say = (/** @type {object} */ event) => void process.stdout.write(`${JSON.stringify(event)}\n`);
 
+/**
+ * The same class for the type checker too, which reads the engine's types from its sources and these imports from built files.
+ * @param {unknown} model
+ */
+const asModel = (model) => /** @type {import("../packages/engine/dist/index.js").ServingEngineOptions["model"]} */ (model);
+
 /** Requests in families with long common beginnings. @param {number[]} tokens */
 function makeRequests(tokens) {
   return Array.from({ length: 24 }, (_, index) => {
@@ -50,7 +56,7 @@ async function prepare() {
   const artifact = makeArtifact(model, "kvq3", calibration);
   writeFileSync(join(folder, "cache.kvq"), encodeArtifact(artifact));
   const requests = makeRequests(tokens);
-  const engine = createServingEngine({ model, artifact, cacheBytes: 64 * 2 ** 20, prefixReuse: false });
+  const engine = createServingEngine({ model: asModel(model), artifact, cacheBytes: 64 * 2 ** 20, prefixReuse: false });
   const texts = [];
   for (const request of requests) texts.push((await collect(engine.submit(request))).text);
   await engine.dispose();
@@ -64,7 +70,7 @@ async function load() {
   const requests = makeRequests(tokens);
   const model = await loadModel("tiny", { threads: 1 });
   const store = await openLmdbStore({ path: storePath, maxBytes: storeBytes });
-  const engine = createServingEngine({ model, artifact: decodeArtifact(readFileSync(join(folder, "cache.kvq"))), cacheBytes: 3 * 2 ** 20, snapshotTokens: 128, store });
+  const engine = createServingEngine({ model: asModel(model), artifact: decodeArtifact(readFileSync(join(folder, "cache.kvq"))), cacheBytes: 3 * 2 ** 20, snapshotTokens: 128, store });
   say({ event: "open", bytes: await store.bytes() });
   const random = randomNumbers(Number(seed));
   let sent = 0;
@@ -101,4 +107,7 @@ async function damage() {
   say({ event: "damaged", records: keys.length, changed });
 }
 
-await { prepare, load, damage }[/** @type {"prepare" | "load" | "damage"} */ (mode)]();
+if (mode === "prepare") await prepare();
+else if (mode === "load") await load();
+else if (mode === "damage") await damage();
+else throw new Error(`crash-test-child: expected prepare, load or damage, got ${mode}`);

@@ -34,14 +34,14 @@ export function collectStats({ model, artifact, scheduler, points, cost, runner,
   };
   for (const point of points.all()) count(point, point.tokens.length);
   for (const sequence of scheduler.running) count(sequence, sequence.held);
-  const sequenceBytes = scheduler.sequenceBytes();
+  const sequenceBytes = scheduler.memory.sequenceBytes();
   return {
     path: runner.path,
     backends: empty.backends(),
     cache: artifact === "fp16" ? "fp16" : artifact.cache,
     running: scheduler.running.length,
     waiting: scheduler.waiting.length,
-    cacheBytes: scheduler.usedBytes(),
+    cacheBytes: scheduler.memory.usedBytes(),
     cacheLimit: limits.cacheBytes,
     sequenceBytes,
     prefixBytes: points.bytes,
@@ -52,6 +52,7 @@ export function collectStats({ model, artifact, scheduler, points, cost, runner,
     resumePoints: points.count,
     sessions,
     ...scheduler.totals,
+    evictions: scheduler.memory.evictions,
     layers: artifact === "fp16" ? Array.from({ length: model.shape.layers }, () => EXACT) : artifact.layers.map(({ key, value }) => ({ key: key.id, value: value.id, keyBits: key.bits, valueBits: value.bits })),
   };
 }

@@ -75,7 +75,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
       ...(second === undefined
         ? {}
         : {
-            fetch: (sequence: Sequence, held: number) => fetchPrefix({ sequence, held, chain, cost, points, sessions, ...second, emit, reserve: (bytes) => scheduler.reserve(bytes) }),
+            fetch: (sequence: Sequence, held: number) => fetchPrefix({ sequence, held, chain, cost, points, sessions, ...second, emit, reserve: (bytes) => scheduler.memory.reserve(bytes) }),
             onPoint: (point: ResumePoint) => {
               // Those of sessions are written by the session, those of preempted sequences concern nobody else.
               if (point.scope === undefined) void second.spill.write(point);
@@ -94,6 +94,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
   });
   const canSplice = artifact !== "fp16" && isNativeCache(empty);
   let draining = false;
+  let closed = false;
   let disposed: Promise<void> | undefined;
   const checkLive = (): void => {
     if (disposed !== undefined) throw new KvquantError("DISPOSED", "engine: expected a live engine, got one already disposed");
@@ -101,7 +102,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
 
   /** Sessions that are pinned may take half of the memory. */
   function checkSessionRoom(request: CheckedRequest): void {
-    const wanted = scheduler.pinnedBytes() + scheduler.neededBytes(request);
+    const wanted = scheduler.memory.pinnedBytes() + scheduler.memory.neededBytes(request);
     if (second === undefined && wanted > options.cacheBytes / 2) {
       throw new KvquantError("OUT_OF_CAPACITY", `session ${request.session}: expected sessions within half of cacheBytes, ${options.cacheBytes / 2}, got ${wanted} with this one; delete some, or give the engine a store`);
     }
@@ -112,6 +113,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
       await scheduler.stop();
       await Promise.all(saving);
       await second?.spill.flush();
+      closed = true;
       points.dispose();
       empty.dispose();
     })());
@@ -126,7 +128,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
       return startGeneration(scheduler, scheduler.submit(checked), request);
     },
     stats() {
-      checkLive();
+      if (closed) checkLive();
       return {
         ...collectStats({ model, artifact, scheduler, points, cost, runner, empty, limits, sessions: sessions.count }),
         ...(second === undefined ? {} : { store: second.store.stats() }),
@@ -146,7 +148,9 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
       const checked: CheckedRequest = { ...checkRequest({ prompt: tokens, maxTokens: 1 }, model, { prefixReuse: true }), session: id, prefillOnly: true };
       checkSessionRoom(checked);
       let kept: Promise<Session> | undefined;
-      const sequence = scheduler.submit(checked, (point) => (kept = keepSession(id, point)));
+      const sequence = scheduler.submit(checked, (point) => {
+        kept = keepSession(id, point);
+      });
       for await (const part of sequence.parts) if (part.type === "finish") break;
       if (kept === undefined) throw new KvquantError("CANCELLED", `session ${id}: the engine was stopped before it was saved`);
       return toInfo(await kept);

@@ -1,85 +1,31 @@
 /** The loop: admits what fits, plans a step, runs it, hands out tokens. */
 
-import type { KvCache } from "@kvquant/cache";
-import type { LanguageModel } from "@kvquant/model";
 import { KvquantError, PAGE_TOKENS } from "@kvquant/spec";
 
 import { createBreather } from "./breathe.js";
-import type { CacheCost } from "./cache-cost.js";
 import type { CheckedRequest } from "./check-request.js";
-import { createContinuation } from "./continuation.js";
-import type { EngineEvent } from "./engine-event.js";
-import type { GenerationPart, Usage } from "./generation.js";
+import type { Usage } from "./generation.js";
+import { MemoryBudget } from "./memory-budget.js";
+import { isDecoding, planStep } from "./plan-step.js";
+import { createPromptCuts, findOwner, LEAST_CHUNK } from "./prompt-cuts.js";
+import type { PromptCuts } from "./prompt-cuts.js";
+import type { ResumePoint } from "./resume-points.js";
+import type { SchedulerParts, SchedulerTotals } from "./scheduler-parts.js";
+import { createSequence, generatedTokens, ownScope, sessionScope } from "./sequence.js";
+import type { Sequence } from "./sequence.js";
 import { splicePages } from "./splice-pages.js";
 import type { SplicePlan } from "./splice-pages.js";
-import { createPartQueue } from "./part-queue.js";
-import { isDecoding, planStep } from "./plan-step.js";
-import type { PrefixChain } from "./prefix-chain.js";
-import type { ResumePoint, ResumePoints } from "./resume-points.js";
-import type { Sequence } from "./sequence.js";
-import { generatedTokens, ownScope, sessionScope } from "./sequence.js";
-import type { StepOutcome, StepRunner } from "./step-runner.js";
-
-/** Keys of page ends that are remembered to find where requests branch. */
-const KNOWN_LINKS = 65_536;
-/** Room kept for growth beyond a prompt before a request is admitted. */
-const MARGIN_TOKENS = PAGE_TOKENS;
-/** Tokens of a prompt that are computed together at least. */
-const LEAST_CHUNK = 2;
-
-/** What a scheduler is made of. */
-export interface SchedulerParts {
-  readonly model: LanguageModel;
-  readonly chain: PrefixChain;
-  readonly points: ResumePoints;
-  readonly cost: CacheCost;
-  readonly runner: StepRunner;
-  readonly createCache: () => KvCache;
-  readonly limits: { readonly cacheBytes: number; readonly stepTokens: number; readonly maxSequences: number; readonly maxWaiting: number; readonly snapshotTokens: number };
-  /** Bytes of shared tables. */
-  readonly tableBytes: number;
-  readonly emit: (event: EngineEvent) => void;
-  readonly hooks: SchedulerHooks;
-}
-
-/** What the engine's other parts do at certain moments. */
-export interface SchedulerHooks {
-  /** Looks for a longer prefix than `held` tokens in the second tier and adds it to the points; undefined when there is no second tier. */
-  readonly fetch?: ((sequence: Sequence, held: number) => Promise<void>) | undefined;
-  /** A resume point was added. */
-  readonly onPoint?: ((point: ResumePoint) => void) | undefined;
-  /** Plans to move the document that a request names, from where it is cached. */
-  readonly planSplice?: ((sequence: Sequence) => SplicePlan | undefined) | undefined;
-  /** A sequence is done; `point` holds its cache where one was left. Before its last part is handed out. */
-  readonly onFinish?: ((sequence: Sequence, point: ResumePoint | undefined) => void) | undefined;
-}
-
-/** Totals since the start. */
-export interface SchedulerTotals {
-  promptTokens: number;
-  cachedTokens: number;
-  generatedTokens: number;
-  steps: number;
-  preemptions: number;
-  cancelled: number;
-  failed: number;
-  finished: number;
-  evictions: number;
-  saturated: number;
-  clamped: number;
-}
+import type { StepOutcome } from "./step-runner.js";
 
 /** Runs sequences until it is stopped. */
 export class Scheduler {
-  readonly totals: SchedulerTotals = { promptTokens: 0, cachedTokens: 0, generatedTokens: 0, steps: 0, preemptions: 0, cancelled: 0, failed: 0, finished: 0, evictions: 0, saturated: 0, clamped: 0 };
+  readonly totals: SchedulerTotals = { promptTokens: 0, cachedTokens: 0, generatedTokens: 0, steps: 0, preemptions: 0, cancelled: 0, failed: 0, finished: 0, saturated: 0, clamped: 0 };
   readonly running: Sequence[] = [];
   readonly waiting: Sequence[] = [];
   readonly #parts: SchedulerParts;
-  /** Page ends seen in prompts, oldest first. */
-  readonly #known = new Set<string>();
+  readonly memory: MemoryBudget;
+  readonly #promptCuts: PromptCuts;
   readonly #breathe = createBreather();
-  /** Bytes of caches on their way from the second tier. */
-  #reserved = 0;
   #next = 1;
   #stopped = false;
   #wake: (() => void) | undefined;
@@ -90,87 +36,25 @@ export class Scheduler {
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
+    this.memory = new MemoryBudget({ ...parts, cacheBytes: parts.limits.cacheBytes, running: this.running });
+    this.#promptCuts = createPromptCuts(parts.chain, parts.limits.snapshotTokens);
     this.#loop = this.#run();
   }
 
   /** Queues a checked request; `onPoint` is told of the resume point its cache becomes when it is done. @throws OUT_OF_CAPACITY */
   submit(request: CheckedRequest, onPoint?: (point: ResumePoint) => void): Sequence {
     const { limits, model } = this.#parts;
-    const needed = this.neededBytes(request);
-    const free = limits.cacheBytes - this.#parts.tableBytes - this.pinnedBytes();
+    const needed = this.memory.neededBytes(request);
+    const free = this.memory.freeableBytes();
     if (needed > free) {
       throw new KvquantError("OUT_OF_CAPACITY", `submit: expected a request that fits the ${limits.cacheBytes} bytes of the cache (${free} of them can be freed), got ${request.prompt.length} prompt and ${request.maxTokens} new tokens, which take ${needed}; shorten it, or raise cacheBytes`);
     }
     if (this.waiting.length >= limits.maxWaiting) throw new KvquantError("OUT_OF_CAPACITY", `submit: expected at most ${limits.maxWaiting} waiting requests, got one more; try again later`);
-    const order = this.#next++;
-    const tokens = [...request.prompt];
-    const sequence: Sequence = {
-      id: `gen-${order}`,
-      order,
-      request,
-      parts: createPartQueue<GenerationPart>(() => this.cancel(sequence)),
-      continuation: createContinuation(request, model.tokenizer),
-      tokens,
-      links: this.#parts.chain.extend([], tokens),
-      submittedAt: performance.now(),
-      parent: undefined,
-      cache: undefined,
-      bytes: 0,
-      held: 0,
-      cuts: [],
-      state: "waiting",
-      canonical: request.prompt.length,
-      fetched: false,
-      started: false,
-      cancelled: false,
-      cachedTokens: 0,
-      splicedTokens: 0,
-      splice: undefined,
-      firstTokenAt: undefined,
-      preemptions: 0,
-      onDone: undefined,
-      onPoint,
-    };
+    const sequence: Sequence = createSequence(request, { order: this.#next++, chain: this.#parts.chain, tokenizer: model.tokenizer, onReturn: () => this.cancel(sequence), onPoint });
     this.waiting.push(sequence);
     this.#parts.emit({ type: "submitted", id: sequence.id, promptTokens: request.prompt.length });
     this.#notify();
     return sequence;
-  }
-
-  /** Bytes a request takes at most when it is alone. */
-  neededBytes(request: { readonly prompt: ArrayLike<number>; readonly maxTokens: number }): number {
-    return this.#parts.cost.peakBytes(request.prompt.length + request.maxTokens + MARGIN_TOKENS);
-  }
-
-  /** Bytes held, each block once. */
-  usedBytes(): number {
-    return this.#parts.tableBytes + this.#parts.points.bytes + this.sequenceBytes() + this.#reserved;
-  }
-
-  sequenceBytes(): number {
-    return this.running.reduce((sum, sequence) => sum + sequence.bytes, 0);
-  }
-
-  /** Bytes of pinned points and what they stand on. */
-  pinnedBytes(): number {
-    const held = new Set<ResumePoint>();
-    for (const point of this.#parts.points.all()) {
-      for (let at: ResumePoint | undefined = point.pins > 0 ? point : undefined; at !== undefined && !held.has(at); at = at.parent) held.add(at);
-    }
-    let sum = 0;
-    for (const point of held) sum += point.bytes;
-    return sum;
-  }
-
-  /** Reserves room for a cache that comes from the second tier, evicting resume points; returns what gives it back, or undefined when there is none beside what runs. */
-  reserve(bytes: number): (() => void) | undefined {
-    const free = (): number => this.#parts.limits.cacheBytes - this.#parts.tableBytes - this.#promisedBytes() - this.#reserved - this.#parts.points.bytes;
-    if (free() + this.#parts.points.evictableBytes() < bytes) return undefined;
-    while (free() < bytes) if (!this.#evictOne()) return undefined;
-    this.#reserved += bytes;
-    return () => {
-      this.#reserved -= bytes;
-    };
   }
 
   /** Cancels a sequence; its reader gets CANCELLED if it is still there. */
@@ -244,7 +128,7 @@ export class Scheduler {
       const point = points.find(sequence.tokens, sequence.links, (candidate) => this.#mayUse(sequence, candidate));
       if (sequence.request.reuse && this.#waitsForAnother(sequence, point?.tokens.length ?? 0)) continue;
       if (this.#startFetch(sequence, point?.tokens.length ?? 0)) continue;
-      if (!this.#makeRoomFor(sequence, point)) return;
+      if (!this.memory.makeRoomFor(sequence, point)) return;
       this.#start(sequence, point);
     }
   }
@@ -259,31 +143,11 @@ export class Scheduler {
 
   /** Whether a running prompt will soon have more of this one than is ready; it then leaves a resume point where the two part. */
   #waitsForAnother(sequence: Sequence, ready: number): boolean {
-    const { chain } = this.#parts;
-    let best: { readonly owner: Sequence; readonly end: number } | undefined;
-    for (const owner of this.running) {
-      if (!owner.request.reuse || owner.splicedTokens > 0 || owner.cancelled) continue;
-      const end = chain.end(this.#commonPages(sequence, owner));
-      if (end <= owner.canonical && end > Math.max(ready, owner.held) && end > (best?.end ?? 0)) best = { owner, end };
-    }
-    if (best === undefined || this.#commonPages(sequence, best.owner) === 0) return false;
-    const { owner, end } = best;
+    const found = findOwner(this.#parts.chain, sequence, { running: this.running, ready });
+    if (found === undefined) return false;
+    const { owner, end } = found;
     if (!owner.cuts.includes(end)) owner.cuts = [...owner.cuts, end].sort((a, b) => a - b);
     return true;
-  }
-
-  /** Pages at whose end both prompts are still the same and have a token left. */
-  #commonPages(a: Sequence, b: Sequence): number {
-    const { chain } = this.#parts;
-    const most = Math.min(...[a, b].map(({ request }) => chain.pagesWithin(request.prompt.length - LEAST_CHUNK)));
-    let low = 0;
-    let high = most;
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if (a.links[middle - 1] === b.links[middle - 1]) low = middle;
-      else high = middle - 1;
-    }
-    return low;
   }
 
   #startFetch(sequence: Sequence, held: number): boolean {
@@ -301,42 +165,6 @@ export class Scheduler {
       () => settle(),
       (error: unknown) => settle({ error }),
     );
-    return true;
-  }
-
-  /** Whether the prompt, and what runs, fits after evicting resume points; evicts them. */
-  #makeRoomFor(sequence: Sequence, point: ResumePoint | undefined): boolean {
-    const { cost, limits, points, tableBytes } = this.#parts;
-    const shared = point === undefined ? 0 : cost.closedPages(point.tokens.length);
-    const wanted = cost.peakBytes(sequence.tokens.length + MARGIN_TOKENS, shared);
-    const promised = this.#promisedBytes();
-    const free = (): number => limits.cacheBytes - tableBytes - promised - this.#reserved - points.bytes;
-    const pin = point;
-    if (pin !== undefined) pin.pins++;
-    try {
-      if (free() + points.evictableBytes() < wanted && this.running.length > 0) return false;
-      while (free() < wanted) if (!this.#evictOne()) return this.running.length === 0;
-      return true;
-    } finally {
-      if (pin !== undefined) pin.pins--;
-    }
-  }
-
-  /** What running sequences hold, or will for their tokens and a little more. */
-  #promisedBytes(): number {
-    const { cost } = this.#parts;
-    return this.running.reduce((sum, other) => sum + Math.max(other.bytes, cost.peakBytes(other.tokens.length + MARGIN_TOKENS, this.#sharedPages(other))), 0);
-  }
-
-  #sharedPages({ parent }: Sequence): number {
-    return parent === undefined ? 0 : this.#parts.cost.closedPages(parent.tokens.length);
-  }
-
-  #evictOne(): boolean {
-    const evicted = this.#parts.points.evictOne();
-    if (evicted === undefined) return false;
-    this.totals.evictions++;
-    this.#parts.emit({ type: "evicted", tokens: evicted.tokens.length, bytes: evicted.bytes });
     return true;
   }
 
@@ -361,7 +189,7 @@ export class Scheduler {
       sequence.splice.source.pins++;
       sequence.canonical = Math.min(sequence.canonical, sequence.splice.first);
     }
-    sequence.cuts = sequence.request.reuse && sequence.canonical > sequence.held ? this.#chooseCuts(sequence).filter((cut) => cut <= sequence.canonical) : [];
+    sequence.cuts = sequence.request.reuse && sequence.canonical > sequence.held ? this.#promptCuts.choose(sequence).filter((cut) => cut <= sequence.canonical) : [];
     if (sequence.splice !== undefined) sequence.cuts.push(sequence.splice.after);
     if (sequence.started) return;
     sequence.started = true;
@@ -371,28 +199,6 @@ export class Scheduler {
     const waitedSeconds = (performance.now() - sequence.submittedAt) / 1000;
     sequence.parts.push({ type: "start", promptTokens: sequence.request.prompt.length, cachedTokens: sequence.cachedTokens, waitedSeconds });
     emit({ type: "started", id: sequence.id, cachedTokens: sequence.cachedTokens, waitedSeconds });
-  }
-
-  /** Ends of pages where a prompt leaves resume points: at intervals, at its last page end, and where it leaves what was seen before. */
-  #chooseCuts(sequence: Sequence): number[] {
-    const { chain, limits } = this.#parts;
-    const every = Math.max(1, Math.round(limits.snapshotTokens / PAGE_TOKENS));
-    const last = chain.pagesWithin(sequence.request.prompt.length - LEAST_CHUNK);
-    let branch = last;
-    while (branch > 0 && !this.#known.has(sequence.links[branch - 1]!)) branch--;
-    for (const link of sequence.links.slice(0, last)) {
-      this.#known.delete(link);
-      this.#known.add(link);
-    }
-    for (const link of this.#known) {
-      if (this.#known.size <= KNOWN_LINKS) break;
-      this.#known.delete(link);
-    }
-    const cuts: number[] = [];
-    for (let pages = 1; pages <= last; pages++) {
-      if (chain.end(pages) > sequence.held && (pages % every === 0 || pages === last || pages === branch)) cuts.push(chain.end(pages));
-    }
-    return cuts;
   }
 
   async #step(): Promise<void> {
@@ -425,21 +231,19 @@ export class Scheduler {
 
   /** A plan that leaves the caches within the budget, after evicting resume points and preempting the youngest sequences. */
   #planWithinBudget(stepTokens: number): { readonly sequence: Sequence; readonly rows: number }[] {
-    const { cost, limits } = this.#parts;
+    const { limits } = this.#parts;
     for (;;) {
       const plan = planStep(
         this.running.map((sequence) => ({ sequence, held: sequence.held, known: sequence.tokens.length, prompt: sequence.request.prompt.length, cuts: sequence.cuts })),
         stepTokens,
       ).map(({ sequence, rows }) => ({ sequence: sequence.sequence, rows }));
-      const growth = plan.reduce((sum, { sequence, rows }) => sum + Math.max(0, cost.bytes(sequence.held + rows, this.#sharedPages(sequence)) - sequence.bytes), 0);
-      while (this.usedBytes() + growth > limits.cacheBytes && this.#evictOne());
-      if (this.usedBytes() + growth <= limits.cacheBytes) return plan;
+      if (this.memory.makeRoomToGrow(plan)) return plan;
       const youngest = this.running.at(-1)!;
       if (this.running.length > 1) {
         this.#preempt(youngest);
         continue;
       }
-      this.#fail(youngest, new KvquantError("OUT_OF_CAPACITY", `cache: expected at most ${limits.cacheBytes} bytes, got ${this.usedBytes() + growth} for one sequence of ${youngest.tokens.length} tokens beside what is pinned`));
+      this.#fail(youngest, new KvquantError("OUT_OF_CAPACITY", `cache: expected at most ${limits.cacheBytes} bytes, got ${this.memory.usedBytes()} and a step more for one sequence of ${youngest.tokens.length} tokens beside what is pinned`));
       return [];
     }
   }

@@ -1,11 +1,15 @@
 /** A request on its way through the engine. */
 
 import type { KvCache } from "@kvquant/cache";
+import type { Tokenizer } from "@kvquant/model";
 
 import type { CheckedRequest } from "./check-request.js";
+import { createContinuation } from "./continuation.js";
 import type { Continuation } from "./continuation.js";
 import type { GenerationPart } from "./generation.js";
+import { createPartQueue } from "./part-queue.js";
 import type { PartQueue } from "./part-queue.js";
+import type { PrefixChain } from "./prefix-chain.js";
 import type { SplicePlan } from "./splice-pages.js";
 import type { Descendant, ResumePoint } from "./resume-points.js";
 
@@ -47,6 +51,47 @@ export interface Sequence extends Descendant {
   onDone: (() => void) | undefined;
   /** Called with the resume point that its cache becomes when it is done. */
   readonly onPoint: ((point: ResumePoint) => void) | undefined;
+}
+
+/** Where a new sequence belongs. */
+export interface SequencePlace {
+  readonly order: number;
+  readonly chain: PrefixChain;
+  readonly tokenizer: Tokenizer;
+  readonly onReturn: () => void;
+  readonly onPoint: ((point: ResumePoint) => void) | undefined;
+}
+
+/** A request that has just come in. */
+export function createSequence(request: CheckedRequest, { order, chain, tokenizer, onReturn, onPoint }: SequencePlace): Sequence {
+  const tokens = [...request.prompt];
+  return {
+    id: `gen-${order}`,
+    order,
+    request,
+    parts: createPartQueue<GenerationPart>(onReturn),
+    continuation: createContinuation(request, tokenizer),
+    tokens,
+    links: chain.extend([], tokens),
+    submittedAt: performance.now(),
+    parent: undefined,
+    cache: undefined,
+    bytes: 0,
+    held: 0,
+    cuts: [],
+    state: "waiting",
+    canonical: request.prompt.length,
+    fetched: false,
+    started: false,
+    cancelled: false,
+    cachedTokens: 0,
+    splicedTokens: 0,
+    splice: undefined,
+    firstTokenAt: undefined,
+    preemptions: 0,
+    onDone: undefined,
+    onPoint,
+  };
 }
 
 /** Tokens it has generated. */

@@ -12,9 +12,10 @@ export function storeKey(key) {
 
 /** An error that the server answered; `status` is undefined when there was no answer. */
 export class ServerError extends Error {
-  constructor(message, status) {
+  constructor(message, status, code) {
     super(message);
     this.status = status;
+    this.code = code;
   }
 }
 
@@ -24,13 +25,16 @@ export function createApi({ key, onUnauthorized }) {
   async function toError(response) {
     const text = await response.text();
     let message = `the server answered ${response.status}`;
+    let code;
     try {
-      message = JSON.parse(text).error?.message ?? message;
+      const { error } = JSON.parse(text);
+      message = error?.message ?? message;
+      code = error?.code;
     } catch {
       if (text !== "") message += `: ${text.slice(0, 200)}`; // not this server's words: a gateway's, perhaps
     }
     if (response.status === 401) onUnauthorized();
-    return new ServerError(message, response.status);
+    return new ServerError(message, response.status, code);
   }
 
   return {
@@ -38,6 +42,11 @@ export function createApi({ key, onUnauthorized }) {
       const response = await fetch(path, { headers: headers(), cache: "no-store", signal: AbortSignal.timeout(10_000) });
       if (!response.ok && !acceptStatus.includes(response.status)) throw await toError(response);
       return response.json();
+    },
+    /** Deletes; what is not there any more is fine. Also while the page is being left. */
+    async remove(path) {
+      const response = await fetch(path, { method: "DELETE", headers: headers(), keepalive: true });
+      if (!response.ok && response.status !== 404) throw await toError(response);
     },
     /** Yields the events of a stream. An error among them is thrown. */
     async *stream(path, body, signal) {
@@ -53,7 +62,7 @@ export function createApi({ key, onUnauthorized }) {
           if (data === "[DONE]") done = true;
           else if (data !== "") {
             const value = JSON.parse(data);
-            if (value.error !== undefined) throw new ServerError(value.error.message, value.error.code ?? 500);
+            if (value.error !== undefined) throw new ServerError(value.error.message, 500, value.error.code);
             yield value;
           }
         }

@@ -10,7 +10,11 @@ export function createChat({ api, live, model, isReady, onBusy }) {
   /** What the model is sent: system, user and assistant messages. */
   let conversation = [];
   let running;
+  /** Under this name the server keeps the cache of the conversation, answers included, so that the next turn goes on from it. */
+  let session = sessionName();
+  let isKept = false;
 
+  addEventListener("pagehide", forget);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     void send();
@@ -33,8 +37,16 @@ export function createChat({ api, live, model, isReady, onBusy }) {
     running?.abort();
   }
 
+  /** Lets the server free what it keeps for this conversation. */
+  function forget() {
+    if (isKept) api.remove(`/v1/sessions/${session}`).catch((error) => console.warn(`the session ${session} stays on the server: ${error.message}`));
+    isKept = false;
+    session = sessionName();
+  }
+
   function clear() {
     stop();
+    forget();
     conversation = [];
     list.replaceChildren(empty);
     live.reset();
@@ -69,13 +81,15 @@ export function createChat({ api, live, model, isReady, onBusy }) {
           answer.note(describeUsage(chunk.usage));
         }
       }
+      isKept ||= byId("keep").checked;
       byId("announce").textContent = "The answer is complete.";
     } catch (error) {
       if (mine.signal.aborted) {
         answer.note("Stopped.");
         byId("announce").textContent = "Stopped.";
       } else {
-        answer.fail(error.status === undefined ? `No answer: ${error.message}` : error.message);
+        const remedy = error.code === "cache_capacity_exceeded" && byId("keep").checked ? " Without “Keep the cache between turns”, in the settings, it may fit." : "";
+        answer.fail(error.status === undefined ? `No answer: ${error.message}` : error.message + remedy);
       }
       live.end();
     } finally {
@@ -98,6 +112,7 @@ export function createChat({ api, live, model, isReady, onBusy }) {
       max_tokens: byId("max-tokens").valueAsNumber || 256,
       temperature: Number(byId("temperature").value),
       ...(seed === "" ? {} : { seed: Number(seed) }),
+      ...(byId("keep").checked ? { session } : {}),
     };
   }
 
@@ -133,6 +148,11 @@ export function createChat({ api, live, model, isReady, onBusy }) {
   }
 
   return { clear, isBusy: () => running !== undefined };
+}
+
+/** `crypto.randomUUID` is for https and localhost alone; this is for every address. */
+function sessionName() {
+  return `dashboard-${Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
 function describeUsage({ prompt_tokens, completion_tokens, prompt_tokens_details, kvquant }) {

@@ -87,6 +87,35 @@ describe.skipIf(!hasBrowser)("dashboard", () => {
     expect(complaints).toEqual([]);
   });
 
+  it("keeps the cache of a conversation under one name, and frees it with the next conversation", async () => {
+    const page = await open();
+    await ready(page);
+    const { engine } = server.scripted;
+    const deleted: string[] = [];
+    engine.deleteSession = (id) => Promise.resolve(deleted.push(id) > 0);
+    const ask = async (count: number): Promise<void> => {
+      await page.locator("#prompt").fill("Hello");
+      await page.keyboard.press("Enter");
+      await page.waitForFunction((wanted) => document.querySelectorAll(".message.assistant .after").length === wanted, count);
+    };
+    await ask(1);
+    await ask(2);
+    await page.locator("#clear").click();
+    await ask(1);
+    await page.locator("summary").click();
+    await page.locator("#keep").uncheck();
+    await ask(2);
+    const [first, second, third, fourth] = engine.requests.map(({ session }) => session);
+    expect(first).toMatch(/^dashboard-[0-9a-f]{24}$/);
+    expect([second, fourth]).toEqual([first, undefined]);
+    expect(third).not.toBe(first);
+    while (deleted.length < 1) await page.waitForTimeout(10);
+    expect(deleted).toEqual([first]);
+    await page.goto("about:blank");
+    while (deleted.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(deleted).toEqual([first, third]);
+  });
+
   it("stops an answer with the button and with Escape, keeps what came, and frees the request", async () => {
     const page = await open();
     await ready(page);

@@ -18,39 +18,39 @@ const latencies = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 const gaps = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 5];
 const delays = [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5];
 
-/** Figures of an engine, by metric; read when Prometheus asks. */
-const engineGauges: readonly (readonly [name: string, help: string, read: (stats: EngineStats) => number | undefined])[] = [
-  ["running", "Requests being computed", ({ running }) => running],
-  ["waiting", "Requests in the queue", ({ waiting }) => waiting],
-  ["pages", "Closed pages held, each counted once", ({ pages }) => pages],
-  ["held_tokens", "Tokens held, each counted once", ({ tokens }) => tokens],
-  ["cache_bytes", "Bytes of all caches", ({ cacheBytes }) => cacheBytes],
-  ["cache_limit_bytes", "Bytes all caches may take", ({ cacheLimit }) => cacheLimit],
-  ["cache_fp16_bytes", "Bytes fp16 would take for the same tokens", ({ fp16Bytes }) => fp16Bytes],
-  ["cache_prefix_bytes", "Bytes of resume points", ({ prefixBytes }) => prefixBytes],
-  ["cache_bits_per_value", "True bits per value of closed pages", ({ bitsPerValue }) => bitsPerValue?.mean],
-  ["resume_points", "Resume points held", ({ resumePoints }) => resumePoints],
-  ["sessions", "Sessions kept", ({ sessions }) => sessions],
-  ["prefix_hit_rate", "Share of prompt tokens that came from cached prefixes, since the start", hitRate],
-  ["store_bytes", "Bytes of the second tier", ({ store }) => store?.bytes],
-];
+/** Fields of an engine's figures that are numbers. */
+type NumberField = { [Field in keyof EngineStats]-?: EngineStats[Field] extends number ? Field : never }[keyof EngineStats];
 
-/** Totals of an engine, by metric. */
-const engineTotals: readonly (readonly [name: string, help: string, read: (stats: EngineStats) => number | undefined])[] = [
-  ["prompt_tokens_total", "Prompt tokens of requests", ({ promptTokens }) => promptTokens],
-  ["cached_tokens_total", "Prompt tokens that came from cached prefixes", ({ cachedTokens }) => cachedTokens],
-  ["generated_tokens_total", "Tokens generated", ({ generatedTokens }) => generatedTokens],
-  ["steps_total", "Steps of the model", ({ steps }) => steps],
-  ["preemptions_total", "Requests that made room and were computed again", ({ preemptions }) => preemptions],
-  ["cancelled_total", "Requests cancelled", ({ cancelled }) => cancelled],
-  ["failed_total", "Requests that failed", ({ failed }) => failed],
-  ["saturated_values_total", "Values that found no outlier slot", ({ saturated }) => saturated],
-  ["clamped_scales_total", "Page scales that were clamped", ({ clamped }) => clamped],
-  ["store_hits_total", "Resume points read back from the second tier", ({ store }) => store?.hits],
-  ["store_misses_total", "Look-ups the second tier had nothing for", ({ store }) => store?.misses],
-  ["store_damaged_total", "Damaged records dropped", ({ store }) => store?.damaged],
-  ["store_written_total", "Records written to the second tier", ({ store }) => store?.written],
-];
+/** What is now, by field; `cacheBytes` is `kvquant_cache_bytes`. */
+const gauges = {
+  running: "Requests being computed",
+  waiting: "Requests in the queue",
+  pages: "Closed pages held, each counted once",
+  tokens: "Tokens held, each counted once",
+  cacheBytes: "Bytes of all caches",
+  cacheLimit: "Bytes all caches may take",
+  fp16Bytes: "Bytes fp16 would take for the same tokens",
+  prefixBytes: "Bytes of resume points",
+  resumePoints: "Resume points held",
+  sessions: "Sessions kept",
+} satisfies Partial<Record<NumberField, string>>;
+
+/** Totals since the start, by field; `promptTokens` is `kvquant_prompt_tokens_total`. */
+const totals = {
+  promptTokens: "Prompt tokens of requests",
+  cachedTokens: "Prompt tokens that came from cached prefixes",
+  generatedTokens: "Tokens generated",
+  steps: "Steps of the model",
+  preemptions: "Requests that made room and were computed again",
+  cancelled: "Requests cancelled",
+  failed: "Requests that failed",
+  evictions: "Resume points that made room",
+  saturated: "Values that found no outlier slot",
+  clamped: "Page scales that were clamped",
+} satisfies Partial<Record<NumberField, string>>;
+
+/** Totals of the second tier, by field; `hits` is `kvquant_store_hits_total`. */
+const storeTotals = { hits: "Resume points read back", misses: "Look-ups that found nothing", damaged: "Damaged records dropped", written: "Records written" };
 
 /** Share of prompt tokens that were not computed; 0 before the first request. */
 export function hitRate({ promptTokens, cachedTokens }: EngineStats): number {
@@ -98,27 +98,13 @@ function statsReader(): (model: ServedModel) => EngineStats {
 
 function showEngines(models: readonly ServedModel[], registers: Registry[]): void {
   const readStats = statsReader();
-  for (const [name, help, read] of engineGauges) {
-    new Gauge({
+  const show = (Kind: typeof Gauge | typeof Counter, name: string, { help, read }: { readonly help: string; readonly read: (stats: EngineStats) => number | undefined }): void => {
+    new Kind({
       name: `kvquant_${name}`,
       help,
       labelNames: ["model"],
       registers,
-      collect() {
-        for (const model of models) {
-          const value = read(readStats(model));
-          if (value !== undefined) this.set({ model: model.name }, value);
-        }
-      },
-    });
-  }
-  for (const [name, help, read] of engineTotals) {
-    new Counter({
-      name: `kvquant_${name}`,
-      help,
-      labelNames: ["model"],
-      registers,
-      collect() {
+      collect(this: Gauge<"model"> | Counter<"model">) {
         this.reset();
         for (const model of models) {
           const value = read(readStats(model));
@@ -126,7 +112,17 @@ function showEngines(models: readonly ServedModel[], registers: Registry[]): voi
         }
       },
     });
-  }
+  };
+  for (const [field, help] of Object.entries(gauges)) show(Gauge, snakeCase(field), { help, read: (stats) => stats[field as keyof typeof gauges] });
+  for (const [field, help] of Object.entries(totals)) show(Counter, `${snakeCase(field)}_total`, { help, read: (stats) => stats[field as keyof typeof totals] });
+  for (const [field, help] of Object.entries(storeTotals)) show(Counter, `store_${field}_total`, { help: `Second tier: ${help}`, read: ({ store }) => store?.[field as keyof typeof storeTotals] });
+  show(Gauge, "store_bytes", { help: "Bytes of the second tier", read: ({ store }) => store?.bytes });
+  show(Gauge, "bits_per_value", { help: "True bits per value of closed pages", read: ({ bitsPerValue }) => bitsPerValue?.mean });
+  show(Gauge, "prefix_hit_rate", { help: "Share of prompt tokens that came from cached prefixes, since the start", read: hitRate });
+}
+
+function snakeCase(field: string): string {
+  return field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function showMonitors(models: readonly ServedModel[], registers: Registry[]): void {
