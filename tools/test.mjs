@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkPackages } from "./check-packages.mjs";
+import { runCudaEmulation } from "./cuda-emulation/run.mjs";
 import { runNativeTests } from "./native-tests.mjs";
 import { childEnvironment, root, setUp } from "./setup.mjs";
 import { installTestPrograms } from "./test-programs.mjs";
@@ -27,7 +28,10 @@ try {
   for (const counts of await Promise.all(checks)) addTo(total, counts);
   const write = (/** @type {string} */ text) => void process.stdout.write(text);
   const everything = process.argv.length === 2;
-  if (everything) addTo(total, await runNativeTests(write));
+  if (everything) {
+    addTo(total, await runNativeTests(write));
+    addTo(total, await runCudaEmulation(write));
+  }
   addTo(total, await runTests(process.argv.slice(2)));
   if (everything) addTo(total, { ...(await checkPackages({ write })), skipped: 0 });
 } catch (error) {

@@ -3,6 +3,7 @@
 import { Command } from "commander";
 import type { Io } from "../io.js";
 import { benchAttentionCommand } from "./bench-attention.js";
+import { benchCapacityCommand } from "./bench-capacity.js";
 import { benchEncodeCommand } from "./bench-encode.js";
 import { benchMemoryCommand } from "./bench-memory.js";
 import { benchModelCommand } from "./bench-model.js";
@@ -10,6 +11,6 @@ import { benchServeCommand } from "./bench-serve.js";
 
 export function benchCommand(io: Io): Command {
   const command = new Command("bench").description("Measures the native backend on this machine: attention, whole models, encoding, memory, and a server under load.");
-  for (const create of [benchAttentionCommand, benchModelCommand, benchEncodeCommand, benchMemoryCommand, benchServeCommand]) command.addCommand(create(io));
+  for (const create of [benchAttentionCommand, benchModelCommand, benchEncodeCommand, benchMemoryCommand, benchServeCommand, benchCapacityCommand]) command.addCommand(create(io));
   return command;
 }
