@@ -58,7 +58,7 @@ describe("with the quantizers of @kvquant/quant", () => {
     });
   }
 
-  // Limits of bits: codes plus scales, zero points, outliers and per-token data for 3 KV heads of 64 (recipes.md, targets.md).
+  // Limits of bits: codes plus scales, zero points, outliers and per-token data for 3 KV heads of 64.
   for (const [family, limits] of [["kvq", [4.18, 3.18, 2.18]], ["nuq", [4.1, 3.1, 2.1]]] as const) {
     it(`${family} costs the bits it promises and errs more with fewer of them`, async () => {
       const errors: number[] = [];

@@ -17,7 +17,7 @@ export interface PageRule {
 
 /**
  * Pages that the query at `position` sees compressed: those whose last token is at most `position - tailTokens`
- * (kernels.md 4c: a page closes when all its 64 tokens are older than the tail), and in any case the closed ones.
+ * (a page closes when all its 64 tokens are older than the tail), and in any case the closed ones.
  */
 export function visiblePages(position: number, rule: PageRule): number {
   const older = position + 1 - rule.tailTokens - rule.openStart;

@@ -19,5 +19,5 @@ export async function openStore(store: Configuration["store"], logger: Logger): 
     tiers.push(await connectValkeyStore({ url: store.url, prefix: store.prefix, ttlSeconds: store.ttlSeconds }));
   }
   if (tiers.length < 2) return tiers[0];
-  return tieredStore(tiers, { onError: (error: unknown) => logger.log("warn", "store-tier-failed", errorFields(error)) });
+  return tieredStore(tiers, { onError: ({ store: tier, operation, error }) => logger.log("warn", "store-tier-failed", { store: tier, operation, ...errorFields(error) }) });
 }

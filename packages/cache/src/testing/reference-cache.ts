@@ -24,7 +24,7 @@ export interface ReferenceCacheInput {
   readonly postRope?: boolean;
 }
 
-/** The rule of kernels.md 4c, word for word: a page of 64 tokens is seen compressed when its last token is outside the tail. */
+/** The position rule, word for word: a page of 64 tokens is seen compressed when its last token is outside the tail. */
 export function pageRule(sinkTokens: number, tailTokens: number): (token: number, position: number) => boolean {
   return (token, position) => {
     if (token < sinkTokens) return false;
