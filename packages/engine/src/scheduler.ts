@@ -220,7 +220,11 @@ export class Scheduler {
     emit({ type: "step", sequences: plan.length, prefillTokens: items.reduce((sum, { tokens }) => sum + tokens.length, 0) - decodeTokens, decodeTokens, seconds: (performance.now() - began) / 1000 });
     for (const [index, { sequence, rows }] of plan.entries()) {
       await this.#breathe();
-      if (sequence.cancelled) continue;
+      if (sequence.cancelled) {
+        // Its cache went on all the same, and may be left to others: what it is said to hold must be what it holds.
+        if (!("error" in outcomes[index]!)) sequence.held += rows;
+        continue;
+      }
       try {
         this.#advance(sequence, rows, outcomes[index]!);
       } catch (error) {
