@@ -1,10 +1,10 @@
 /** What caches will take, before they are filled. */
 
 import { visiblePages } from "@kvquant/cache";
-import { openArtifact } from "@kvquant/quant";
-import type { KvqArtifact, Quantizer } from "@kvquant/quant";
 import { PAGE_TOKENS } from "@kvquant/spec";
 import type { CacheShape } from "@kvquant/spec";
+
+import type { ProbePage } from "./probe-pages.js";
 
 /** Header and list entry of a page beside its blocks, at most: native pages are aligned to 64 bytes. */
 const PAGE_OVERHEAD = 512;
@@ -28,18 +28,18 @@ export interface CacheCost {
 /** What is known of the caches. */
 export interface CacheCostOptions {
   readonly shape: CacheShape;
-  readonly artifact: KvqArtifact | "fp16";
-  readonly quantizers?: readonly Quantizer[] | undefined;
+  /** A page of each layer; undefined for fp16. */
+  readonly probe: readonly ProbePage[] | undefined;
   readonly sinkTokens: number;
   readonly tailTokens: number;
 }
 
-/** Measures a page of each layer by encoding noise once. */
-export function createCacheCost({ shape, artifact, quantizers, sinkTokens, tailTokens }: CacheCostOptions): CacheCost {
+/** Sizes from those of the probe pages. */
+export function createCacheCost({ shape, probe, sinkTokens, tailTokens }: CacheCostOptions): CacheCost {
   const columns = shape.kvHeads * shape.headDim;
   const row = shape.layers * columns * 2;
-  const compressed = artifact !== "fp16";
-  const page = compressed ? measurePage(artifact, quantizers) : undefined;
+  const compressed = probe !== undefined;
+  const page = compressed ? measurePage(probe, columns) : undefined;
   const pageBytes = page?.bytes ?? 0;
   // Layers that will be encoded keep keys before RoPE too.
   const chunkBytes = PAGE_TOKENS * row * (compressed ? 3 : 2) + shape.layers * CHUNK_OVERHEAD;
@@ -62,19 +62,10 @@ export function createCacheCost({ shape, artifact, quantizers, sinkTokens, tailT
   };
 }
 
-function measurePage(artifact: KvqArtifact, quantizers: readonly Quantizer[] | undefined): { bytes: number; bits: { key: number; value: number; mean: number } } {
-  const { kvHeads, headDim } = artifact.shape;
-  const cols = kvHeads * headDim;
-  const data = Float32Array.from({ length: PAGE_TOKENS * cols }, (_, index) => Math.sin(index * index));
-  let keyBytes = 0;
-  let valueBytes = 0;
-  const plans = openArtifact(artifact, quantizers);
-  for (const { key, value } of plans) {
-    keyBytes += key.encode({ data, rows: PAGE_TOKENS, cols }).bytes.length;
-    valueBytes += value.encode({ data, rows: PAGE_TOKENS, cols }).bytes.length;
-  }
-  const values = plans.length * PAGE_TOKENS * cols;
-  const key = (8 * keyBytes) / values;
-  const value = (8 * valueBytes) / values;
-  return { bytes: keyBytes + valueBytes + plans.length * PAGE_OVERHEAD, bits: { key, value, mean: (key + value) / 2 } };
+function measurePage(probe: readonly ProbePage[], columns: number): { bytes: number; bits: { key: number; value: number; mean: number } } {
+  const sum = (side: keyof ProbePage): number => probe.reduce((bytes, page) => bytes + page[side].bytes.length, 0);
+  const bits = (bytes: number): number => (8 * bytes) / (probe.length * PAGE_TOKENS * columns);
+  const key = bits(sum("key"));
+  const value = bits(sum("value"));
+  return { bytes: sum("key") + sum("value") + probe.length * PAGE_OVERHEAD, bits: { key, value, mean: (key + value) / 2 } };
 }

@@ -1,10 +1,10 @@
 /** Checks a request and fills in what it leaves out. */
 
 import { checkSampling } from "@kvquant/model";
-import type { LanguageModel } from "@kvquant/model";
+import type { LanguageModel, Sampling } from "@kvquant/model";
 import { check, checkInteger } from "@kvquant/spec";
 
-import type { GenerationRequest, SamplingOptions, Splice } from "./generation.js";
+import type { GenerationRequest, Splice } from "./generation.js";
 
 /** Most likely tokens that can be reported with each token. */
 const MOST_LOGPROBS = 20;
@@ -14,7 +14,7 @@ const SESSION_ID = /^[\x21-\x7e]{1,100}$/;
 export interface CheckedRequest {
   readonly prompt: readonly number[];
   readonly maxTokens: number;
-  readonly sampling: SamplingOptions;
+  readonly sampling: Sampling;
   readonly seed: number;
   readonly stop: readonly string[];
   readonly stopTokens: readonly number[];

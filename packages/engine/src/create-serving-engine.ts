@@ -14,6 +14,7 @@ import type { Generation, GenerationRequest } from "./generation.js";
 import { identifyCache } from "./identify-cache.js";
 import { LEAST_PROMPT_ROWS } from "./plan-step.js";
 import { createPrefixChain } from "./prefix-chain.js";
+import { encodeProbePages } from "./probe-pages.js";
 import { createResumePoints } from "./resume-points.js";
 import type { ResumePoint } from "./resume-points.js";
 import { Scheduler } from "./scheduler.js";
@@ -41,10 +42,11 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
   const sinkTokens = options.sinkTokens ?? (artifact === "fp16" ? 1 : artifact.sinkTokens);
   const createCache = cacheFactory(model, options, { sinkTokens, tailTokens });
   const empty = createCache();
+  const probe = artifact === "fp16" ? undefined : encodeProbePages(artifact, quantizers);
   const tableBytes = empty.bytes().tables;
   // Without compression there are no sinks: prefixes are cut where chunks of exact tokens end.
-  const chain = createPrefixChain(identifyCache({ model, artifact, quantizers, cache: empty, sinkTokens, tailTokens }), artifact === "fp16" ? 0 : sinkTokens);
-  const cost = createCacheCost({ shape: model.shape, artifact, quantizers, sinkTokens, tailTokens });
+  const chain = createPrefixChain(identifyCache({ model, artifact, probe, cache: empty, sinkTokens, tailTokens }), artifact === "fp16" ? 0 : sinkTokens);
+  const cost = createCacheCost({ shape: model.shape, probe, sinkTokens, tailTokens });
   const points = createResumePoints(chain, empty);
   const runner = createStepRunner(model, empty);
   const emit = options.onEvent ?? (() => undefined);

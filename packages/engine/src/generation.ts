@@ -1,9 +1,6 @@
 /** What a client asks of the engine and what it gets, part by part. */
 
-import type { Sampling } from "@kvquant/model";
-
-/** How tokens are chosen. */
-export type SamplingOptions = Sampling;
+import type { Sampling, TokenLogProbability } from "@kvquant/model";
 
 /** A document whose cached pages are put after another prefix; see `splice` of a request. */
 export interface Splice {
@@ -20,7 +17,7 @@ export interface GenerationRequest {
   /** Most tokens that are generated, at least 1. */
   readonly maxTokens: number;
   /** Default: the most likely token, always. */
-  readonly sampling?: SamplingOptions | undefined;
+  readonly sampling?: Sampling | undefined;
   /** Seed of the random choices, default 0: the same seed gives the same text, alone or in a batch. */
   readonly seed?: number | undefined;
   /** Strings that end the text; they are not part of it. */
@@ -61,12 +58,6 @@ export interface Usage {
   readonly preemptions: number;
 }
 
-/** A likely token and its natural log-probability. */
-export interface TokenLogprob {
-  readonly token: number;
-  readonly logprob: number;
-}
-
 /** One token. */
 export interface TokenPart {
   readonly type: "token";
@@ -77,7 +68,7 @@ export interface TokenPart {
   readonly index: number;
   readonly logprob?: number;
   /** The likeliest tokens, likeliest first. */
-  readonly top?: readonly TokenLogprob[];
+  readonly top?: readonly TokenLogProbability[];
 }
 
 /** Parts of a generation, in this order: one start, a part for each token, one finish. */

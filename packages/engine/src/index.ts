@@ -3,7 +3,7 @@
 export { createServingEngine } from "./create-serving-engine.js";
 export type { EngineEvent } from "./engine-event.js";
 export type { EngineStats, LayerStats, StoreStats } from "./engine-stats.js";
-export type { Generation, GenerationPart, GenerationRequest, SamplingOptions, Splice, TokenLogprob, TokenPart, Usage } from "./generation.js";
+export type { Generation, GenerationPart, GenerationRequest, Splice, TokenPart, Usage } from "./generation.js";
 export { measureSplice } from "./measure-splice.js";
 export type { SpliceCase, SpliceComparison, SpliceEffect } from "./measure-splice.js";
 export type { PageStore } from "./page-store.js";

@@ -8,6 +8,7 @@ import { check } from "@kvquant/spec";
 
 import { createCacheCost } from "./cache-cost.js";
 import { createPrefixChain } from "./prefix-chain.js";
+import { encodeProbePages } from "./probe-pages.js";
 import { createResumePoints } from "./resume-points.js";
 import { planSplice, splicePages } from "./splice-pages.js";
 
@@ -46,7 +47,7 @@ export interface SpliceEffect {
 export async function measureSplice({ model, artifact, tailTokens = 64, prefix, document, question }: SpliceCase): Promise<SpliceEffect> {
   const sinkTokens = artifact.sinkTokens;
   const chain = createPrefixChain("measureSplice", sinkTokens);
-  const cost = createCacheCost({ shape: model.shape, artifact, sinkTokens, tailTokens });
+  const cost = createCacheCost({ shape: model.shape, probe: encodeProbePages(artifact, undefined), sinkTokens, tailTokens });
   const make = (kind: KvqArtifact | "fp16" = artifact): KvCache => model.createCache({ artifact: kind, tailTokens });
   const prompt = [...prefix, ...document, ...question];
   /** Log-probabilities after each token of the question, of a cache that holds `from` of the prompt's tokens. */

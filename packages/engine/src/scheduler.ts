@@ -88,11 +88,6 @@ export class Scheduler {
     await this.#loop;
   }
 
-  /** Wakes the loop, after something outside changed. */
-  notify(): void {
-    this.#notify();
-  }
-
   async #run(): Promise<void> {
     for (;;) {
       this.#news = false;

@@ -1,8 +1,8 @@
 /** The answer of `/v1/chat/completions`. */
 
 import { randomUUID } from "node:crypto";
-import type { TokenLogprob, TokenPart } from "@kvquant/engine";
-import type { Tokenizer } from "@kvquant/model";
+import type { TokenPart } from "@kvquant/engine";
+import type { TokenLogProbability, Tokenizer } from "@kvquant/model";
 import { createToolCallParser } from "../chat/tool-call-parser.js";
 import type { ParsedPiece } from "../chat/tool-call-parser.js";
 import { finishReason } from "./answer-format.js";
@@ -85,7 +85,7 @@ function chatChoice(index: number, { tokenizer, parseCalls, logprobs }: ChatAnsw
 
 function tokenScore(tokenizer: Tokenizer, { token, logprob, top = [] }: TokenPart): object[] {
   if (logprob === undefined) return [];
-  const show = (entry: TokenLogprob): object => {
+  const show = (entry: TokenLogProbability): object => {
     const text = tokenDisplay(tokenizer, entry.token);
     return { token: text, logprob: entry.logprob, bytes: tokenBytes(text) };
   };

@@ -1,7 +1,8 @@
 /** What a request asks of the engine. */
 
 import { randomInt } from "node:crypto";
-import type { GenerationRequest, SamplingOptions } from "@kvquant/engine";
+import type { GenerationRequest } from "@kvquant/engine";
+import type { Sampling } from "@kvquant/model";
 import type { ServedModel } from "../models/served-model.js";
 import { ApiError } from "./api-error.js";
 import type { SharedFields } from "./request-fields.js";
@@ -14,7 +15,7 @@ export type GenerationOptions = Omit<GenerationRequest, "prompt" | "maxTokens" |
 
 /** Options of choice `choice` of a request: each has a seed of its own, the first one the seed asked for. */
 export function generationOptions(fields: SharedFields, model: ServedModel): (choice: number) => GenerationOptions {
-  const sampling: SamplingOptions = {
+  const sampling: Sampling = {
     temperature: fields.temperature ?? 1,
     topP: fields.top_p ?? 1,
     topK: fields.top_k ?? 0,
