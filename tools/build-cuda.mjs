@@ -6,10 +6,10 @@
 //   node tools/build-cuda.mjs --bench    the bench program too (native/build-cuda/bench/bench; needs the objects of the built addon)
 //
 // nvcc: what KVQUANT_NVCC names, or nvcc on the PATH, or the wheels that PyPI has of it, which are installed into native/build-cuda/toolkit (Python 3 with pip).
-import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { delimiter, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { runCommand } from "./run-command.mjs";
 
 const root = join(fileURLToPath(import.meta.url), "..", "..");
 const out = join(root, "native", "build-cuda");
@@ -90,15 +90,10 @@ async function findCompiler() {
 }
 
 /** @param {string} command @param {string[]} args @returns {Promise<string>} what it printed */
-function run(command, args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
-    let output = "";
-    child.stdout.on("data", (/** @type {Buffer} */ chunk) => (output += chunk.toString("utf8")));
-    child.stderr.on("data", (/** @type {Buffer} */ chunk) => (output += chunk.toString("utf8")));
-    child.on("error", reject);
-    child.on("close", (code) => (code === 0 ? resolve(output) : reject(new Error(`${command} ${args.join(" ")}\n${output}`))));
-  });
+async function run(command, args) {
+  const { code, output } = await runCommand(command, args, { cwd: root });
+  if (code !== 0) throw new Error(`${command} ${args.join(" ")}\n${output}`);
+  return output;
 }
 
 const common = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "-I", join(root, "native"), "-I", join(root, "native", "include")];

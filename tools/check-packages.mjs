@@ -1,11 +1,11 @@
 // Packs every published package and looks at it as a stranger would: publint --strict, attw --profile node16, sizes, and the README's example, type-checked and run in an empty project
 // where npm installed the packed files. `node tools/check-packages.mjs [name ...]`: names such as codebook or kvquant; default all. The last line is `N passed, N failed`.
-import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
+import { runCommand } from "./run-command.mjs";
 import { childEnvironment, pnpmCommand, root, setUp } from "./setup.mjs";
 
 /** @typedef {{ name: string, folder: string, dependencies: string[], tarball: string }} Packed */
@@ -153,17 +153,9 @@ function kib(bytes) {
   return `${(bytes / 1024).toFixed(1)} KiB`;
 }
 
-/** @param {string} command @param {string[]} args @param {{ cwd?: string, env?: Record<string, string> }} [options] @returns {Promise<{ code: number, output: string }>} */
+/** @param {string} command @param {string[]} args @param {{ cwd?: string, env?: Record<string, string> }} [options] */
 function run(command, args, { cwd = root, env = {} } = {}) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env: { ...childEnvironment, ...env, NO_COLOR: "1" }, stdio: ["ignore", "pipe", "pipe"] });
-    /** @type {Buffer[]} */
-    const chunks = [];
-    child.stdout.on("data", (chunk) => chunks.push(chunk));
-    child.stderr.on("data", (chunk) => chunks.push(chunk));
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code: code ?? 1, output: Buffer.concat(chunks).toString("utf8") }));
-  });
+  return runCommand(command, args, { cwd, env: { ...childEnvironment, ...env, NO_COLOR: "1" } });
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {

@@ -1,8 +1,8 @@
 // Builds and runs native/test/*.test.cpp against the objects the addon was linked from. Each test prints `ok ...` and `not ok ...` lines; this prints the failures and returns the counts.
-import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { runCommand } from "./run-command.mjs";
 import { hasAddon, root } from "./setup.mjs";
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
@@ -60,17 +60,9 @@ async function runTest(name, { out, objects, write }) {
   return { passed, failed };
 }
 
-/** @param {string} command @param {string[]} args @returns {Promise<{ code: number, output: string }>} */
+/** @param {string} command @param {string[]} args */
 function run(command, args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: join(root, "native"), stdio: ["ignore", "pipe", "pipe"] });
-    /** @type {Buffer[]} */
-    const output = [];
-    child.stdout.on("data", (chunk) => output.push(chunk));
-    child.stderr.on("data", (chunk) => output.push(chunk));
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code: code ?? 1, output: Buffer.concat(output).toString("utf8") }));
-  });
+  return runCommand(command, args, { cwd: join(root, "native") });
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

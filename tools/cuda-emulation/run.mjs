@@ -5,10 +5,10 @@
 //   node tools/cuda-emulation/run.mjs --full   every instance and group size
 //
 // Needs g++ and the objects of the built addon (the CPU library is the reference). Prints "N passed, M failed".
-import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { runCommand } from "../run-command.mjs";
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
 /** @typedef {{ name: string, flags: string[], link?: string[], environment?: Record<string, string>, from?: string, seeds: number[], mode: string }} Build */
@@ -136,17 +136,9 @@ function newestSource() {
   return Math.max(...folders.flatMap((folder) => readdirSync(folder, { recursive: true, encoding: "utf8" }).map((name) => statSync(join(folder, name)).mtimeMs)));
 }
 
-/** @param {string} command @param {string[]} args @param {Record<string, string>} [environment] @returns {Promise<{ code: number, output: string }>} */
+/** @param {string} command @param {string[]} args @param {Record<string, string>} [environment] */
 function run(command, args, environment) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...environment } });
-    /** @type {Buffer[]} */
-    const output = [];
-    child.stdout.on("data", (chunk) => output.push(chunk));
-    child.stderr.on("data", (chunk) => output.push(chunk));
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code: code ?? 1, output: Buffer.concat(output).toString("utf8") }));
-  });
+  return runCommand(command, args, { cwd: root, env: { ...process.env, ...environment } });
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
