@@ -6,9 +6,10 @@
 //   node tools/build-cuda.mjs --bench    the bench program too (native/build-cuda/bench/bench; needs the objects of the built addon)
 //
 // nvcc: what KVQUANT_NVCC names, or nvcc on the PATH, or the wheels that PyPI has of it, which are installed into native/build-cuda/toolkit (Python 3 with pip).
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { interfaceHash } from "../packages/cuda/scripts/interface-hash.mjs";
 import { runCommand } from "./run-command.mjs";
 
 const root = join(fileURLToPath(import.meta.url), "..", "..");
@@ -106,6 +107,8 @@ async function build({ subset, bench }) {
   if (!subset) targets.push("-gencode", "arch=compute_80,code=compute_80"); // for devices in between
   const folder = subset ? join(out, "kernels-subset") : join(root, "packages", "cuda", "kernels");
   mkdirSync(folder, { recursive: true });
+  // Last to be written: kernels of a build that did not end are nobody's.
+  rmSync(join(folder, "interface.txt"), { force: true });
   /** @type {Resources[]} */
   const resources = [];
   const queue = Object.entries(families);
@@ -122,6 +125,7 @@ async function build({ subset, bench }) {
   const table = ["| kernel | architecture | registers | static shared memory | spilled bytes | warps a multiprocessor |", "|---|---|--:|--:|--:|--:|", ...rows].join("\n");
   process.stdout.write(`${table}\n`);
   writeFileSync(join(folder, "resources.md"), `${table}\n`);
+  writeFileSync(join(folder, "interface.txt"), `${interfaceHash()}\n`);
   if (bench) await buildBench(nvcc);
   const problems = findProblems(resources);
   for (const problem of problems) process.stdout.write(`PROBLEM: ${problem}\n`);
