@@ -3,7 +3,7 @@
 //
 //   node tools/build-cuda.mjs            every kernel, all architectures, into packages/cuda/kernels
 //   node tools/build-cuda.mjs --subset   a set that spans widths and head dims, sm_90 only: for CI
-//   node tools/build-cuda.mjs --bench    the bench program too (native/build-cuda/bench/bench; needs the objects of the built addon)
+//   node tools/build-cuda.mjs --bench    the bench program too (native/build-cuda/bench/bench; needs the objects of the built addon); --only-bench: nothing else
 //
 // nvcc: what KVQUANT_NVCC names, or nvcc on the PATH, or the wheels that PyPI has of it, which are installed into native/build-cuda/toolkit (Python 3 with pip).
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -145,6 +145,7 @@ async function buildBench(nvcc) {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const sound = await build({ subset: process.argv.includes("--subset"), bench: process.argv.includes("--bench") });
-  process.exitCode = sound ? 0 : 1;
+  const wants = (/** @type {string} */ flag) => process.argv.includes(flag);
+  if (wants("--only-bench")) await buildBench(await findCompiler());
+  else process.exitCode = (await build({ subset: wants("--subset"), bench: wants("--bench") })) ? 0 : 1;
 }
