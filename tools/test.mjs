@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { checkSubset } from "./build-cuda.mjs";
 import { checkPackages } from "./check-packages.mjs";
 import { runCudaEmulation } from "./cuda-emulation/run.mjs";
 import { runNativeTests } from "./native-tests.mjs";
@@ -31,6 +32,7 @@ try {
   if (everything) {
     addTo(total, await runNativeTests(write));
     addTo(total, await runCudaEmulation(write));
+    addTo(total, await checkSubset(write));
   }
   addTo(total, await runTests(process.argv.slice(2)));
   if (everything) addTo(total, { ...(await checkPackages({ write })), skipped: 0 });
