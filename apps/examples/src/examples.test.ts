@@ -59,3 +59,10 @@ it("calibrate: a fitted cache of a real model, measured and used", async () => {
   expect(divergence).toBeLessThan(0.05);
   expect(lines.at(-1)).toMatch(/^One day\W+\w+/);
 });
+
+it("serve-and-chat: the official client chats with the server over a compressed cache", async () => {
+  await import("./serve-and-chat.mjs");
+  expect(lines).toContainEqual(expect.stringMatching(/^40 tokens after \d{3} of the prompt; /));
+  expect(lines.find((line) => line.startsWith("answer: "))).toMatch(/(\w+\W+){10}/);
+  expect(numberAfter("cache ")).toBeLessThan(numberAfter("in fp16 "));
+});
