@@ -31,7 +31,7 @@ const configuration = {
   incrementalFile: join(folder, "incremental.json"),
   tempDirName: `coverage/mutation/${name}-sandbox`,
   timeoutMS: 5_000,
-  reporters: ["clear-text", "json", "html"],
+  reporters: ["progress-append-only", "clear-text", "json", "html"],
   jsonReporter: { fileName: join(folder, "report.json") },
   htmlReporter: { fileName: join(folder, "report.html") },
   clearTextReporter: { allowColor: false, logTests: false, reportTests: false },
