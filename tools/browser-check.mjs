@@ -58,7 +58,7 @@ export async function checkInBrowser(browser, { name, folder }) {
 }
 
 /** The first place where two results differ. @param {any} expected @param {any} got @param {string} path @returns {string | undefined} */
-export function difference(expected, got, path) {
+function difference(expected, got, path) {
   if (typeof expected === "number" && typeof got === "number") {
     return Math.abs(got - expected) <= RELATIVE_TOLERANCE * Math.abs(expected) ? undefined : `${path}: Node has ${expected}, the browser ${got}`;
   }

@@ -29,7 +29,7 @@ export function readManifest(checkout, folder) {
 const built = ["packages/cpu/prebuilds", "packages/cuda/prebuilds", "packages/cuda/kernels"];
 
 /** Those of them that are empty or not there. @param {string} checkout */
-export function missingBinaries(checkout) {
+function missingBinaries(checkout) {
   return built.filter((folder) => !existsSync(join(checkout, folder)) || readdirSync(join(checkout, folder)).length === 0);
 }
 
