@@ -1,11 +1,15 @@
 // `npm run mutation -- codebook`: changes the package's sources one place at a time and sees whether its own tests notice. Prints the survivors and the score; a report is left in
-// coverage/mutation/<package>. Results are kept beside it, so that a second run only does what changed. Further arguments are globs below packages/<name>/src to keep to.
+// coverage/mutation/<package>. Results are kept beside it, so that a second run only does what changed (all of it with --force). Further arguments are globs below packages/<name>/src
+// to keep to.
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./setup.mjs";
 
-const [name, ...globs] = process.argv.slice(2);
+const [name, ...rest] = process.argv.slice(2);
+/** Of Stryker itself, such as --force. */
+const flags = rest.filter((argument) => argument.startsWith("--"));
+const globs = rest.filter((argument) => !argument.startsWith("--"));
 if (name === undefined || !existsSync(join(root, "packages", name, "src"))) {
   process.stderr.write("usage: npm run mutation -- <package> [glob ...], such as codebook, or quant 'numeric/**/*.ts' 'artifact/**/*.ts'\n");
   process.exit(2);
@@ -40,7 +44,7 @@ const configuration = {
 const file = join(folder, "stryker.json");
 writeFileSync(file, JSON.stringify(configuration, undefined, 2));
 
-const child = spawn(process.execPath, [join(root, "node_modules/@stryker-mutator/core/bin/stryker.js"), "run", file], {
+const child = spawn(process.execPath, [join(root, "node_modules/@stryker-mutator/core/bin/stryker.js"), "run", file, ...flags], {
   cwd: root,
   env: { ...process.env, KVQUANT_MUTATED_PACKAGE: name },
   stdio: "inherit",

@@ -26,7 +26,8 @@ try {
     mkdirSync(target, { recursive: true });
     await run(pnpm, [...args, "pack", "--pack-destination", target], join(copy, folder));
     const tarball = join(target, /** @type {string} */ (readdirSync(target)[0]));
-    const { id, size, entryCount } = JSON.parse(await run(npm, ["publish", tarball, "--dry-run", "--json", "--access", "public"], work, { silent: true }));
+    const report = JSON.parse(await run(npm, ["publish", tarball, "--dry-run", "--json", "--access", "public"], work, { silent: true }));
+    const { id, size, entryCount } = report[readManifest(copy, folder).name] ?? report; // npm 11 and 10
     process.stdout.write(`would publish ${id} (now ${before.get(folder)}), ${(size / 1024).toFixed(0)} KiB, ${entryCount} files\n`);
   }
 } catch (error) {
