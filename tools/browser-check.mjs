@@ -34,7 +34,7 @@ export async function openBrowser() {
 /**
  * The folder has the package installed, and its README example as example.mjs.
  * @param {import("playwright-core").Browser} browser @param {{ name: string, folder: string }} subject
- * @returns {Promise<{ problem: string | undefined, fact: string }>}
+ * @returns {Promise<{ problem: string | undefined, fact?: string }>}
  */
 export async function checkInBrowser(browser, { name, folder }) {
   copyFileSync(join(root, "tools", "browser-values", `${name}.mjs`), join(folder, "browser-values.mjs"));
@@ -46,12 +46,12 @@ export async function checkInBrowser(browser, { name, folder }) {
     const code = /** @type {{ text: string }} */ (outputFiles[0]).text;
     const inBrowser = JSON.parse(await page.evaluate(async (source) => (await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })))).default, code));
     const node = await runCommand(process.execPath, ["--input-type=module", "--eval", 'import result from "./browser-entry.mjs"; process.stdout.write(result);'], { cwd: folder });
-    if (node.code !== 0) return { problem: `in Node: ${node.output}`, fact: "" };
+    if (node.code !== 0) return { problem: `in Node: ${node.output}` };
     const inNode = JSON.parse(node.output);
-    if (inNode.printed.length === 0 || Object.keys(inNode.values).length === 0) return { problem: "nothing was printed or computed", fact: "" };
+    if (inNode.printed.length === 0 || Object.keys(inNode.values).length === 0) return { problem: "nothing was printed or computed" };
     return { problem: difference(inNode, inBrowser, "result"), fact: `in chromium ${browser.version()}, bundle of ${code.length} bytes` };
   } catch (error) {
-    return { problem: error instanceof Error ? error.message : String(error), fact: "" };
+    return { problem: error instanceof Error ? error.message : String(error) };
   } finally {
     await page.close();
   }

@@ -11,12 +11,15 @@ function matrix(rows, seed) {
   return { data: Float32Array.from({ length: rows * 64 }, (_, index) => next() * next() * (1 + (index % 64 === 7 ? 8 : 0))), rows, cols: 64 };
 }
 
+/** Enough for pages that are held out of the statistics, which some presets are fitted to. */
+const tokens = 1024;
+
 export default function compute() {
   const collector = createStatisticsCollector({ shape, rope, sinkTokens: 1, sensitivity: "fisher" });
-  collector.add(0, { k: matrix(512, 1), v: matrix(512, 2), keyGradients: matrix(512, 3), valueGradients: matrix(512, 4) });
+  collector.add(0, { k: matrix(tokens, 1), v: matrix(tokens, 2), keyGradients: matrix(tokens, 3), valueGradients: matrix(tokens, 4) });
   const statistics = collector.finish();
   const model = { fingerprint: "example", name: "example", architecture: "llama" };
-  const calibration = /** @type {const} */ ({ textFingerprint: "example", sequences: 1, length: 512, tokens: 512, sensitivity: "fisher", method: "example", methodVersion: 1 });
+  const calibration = /** @type {const} */ ({ textFingerprint: "example", sequences: 1, length: tokens, tokens, sensitivity: "fisher", method: "example", methodVersion: 1 });
   const page = matrix(64, 5);
   return Object.fromEntries(
     presetNames.map((name) => {
