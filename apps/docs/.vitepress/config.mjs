@@ -13,9 +13,11 @@ export default defineConfig({
   srcDir: "dist/source",
   outDir: join(folder, "site"),
   cacheDir: join(folder, "cache"),
-  head: [["link", { rel: "icon", href: "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><rect width='16' height='16' rx='3' fill='%231c62b9'/><path d='M4 3v10M4 9l7-6M6.500 7l5 6' stroke='white' stroke-width='1.800' fill='none'/></svg>" }]],
+  transformHead: ({ siteData }) => [["link", { rel: "icon", href: `${siteData.base}mark.svg` }]],
+  vite: { build: { chunkSizeWarningLimit: 2000 } }, // the search index is one chunk
   markdown: { theme: { light: "github-light", dark: "github-dark" } },
   themeConfig: {
+    logo: "/mark.svg",
     sidebar: menu,
     outline: { level: [2, 3] },
     nav: [

@@ -14,9 +14,9 @@ const { values } = parseArgs({
     measured: { type: "boolean", default: false },
     again: { type: "boolean", default: false },
     model: { type: "string", default: "smollm2" },
-    layer: { type: "string", default: "9" },
+    layer: { type: "string", default: "13" },
     head: { type: "string", default: "0" },
-    channel: { type: "string", default: "30" },
+    channel: { type: "string", default: "9" },
     length: { type: "string", default: "2048" },
   },
 });

@@ -1,5 +1,5 @@
 // Writes the Markdown that VitePress builds: pages of this folder and of the rest of the repository, with links, tables and figures put in.
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, posix } from "node:path";
 import { inlineFigure } from "./inline-figure.mjs";
 import { firstHeading, mapLines, takeSections } from "./markdown.mjs";
@@ -30,6 +30,8 @@ export function collectPages({ root, folder }) {
   const home = { source: "apps/docs/pages/index.md", route: "index" };
   const pages = [home, ...groups.flatMap((group) => group.pages), ...exampleSources(root)];
   const routes = new Map([...folderRoutes, ...pages.filter(({ sections }) => sections === undefined).map(({ source, route }) => /** @type {const} */ ([source, route]))]);
+  mkdirSync(join(folder, "public"), { recursive: true });
+  copyFileSync(join(root, "apps/server/public/mark.svg"), join(folder, "public", "mark.svg"));
   for (const page of pages) write(folder, page.route, pageText(page, { root, routes }));
   return groups.map(({ text, collapsed, pages: own }) => ({
     text,

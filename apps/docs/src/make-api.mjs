@@ -18,10 +18,13 @@ export async function makeApi({ root, folder }) {
     tsconfig: join(root, "tsconfig.json"),
     plugin: ["typedoc-plugin-markdown"],
     name: "API",
+    outputs: [{ name: "markdown", path: join(folder, "api") }],
     readme: "none",
     // `npm test` checks types before this; here they would be checked a second time.
     skipErrorChecking: true,
     disableSources: true,
+    sortEntryPoints: false,
+    groupOrder: ["Functions", "Variables", "Classes", "Interfaces", "Type Aliases"],
     excludeInternal: true,
     excludePrivate: true,
     excludeExternals: true,
@@ -39,13 +42,14 @@ export async function makeApi({ root, folder }) {
   }
   application.validate(project);
   if (application.logger.hasErrors() || application.logger.hasWarnings()) throw new Error("typedoc found what is told above");
-  await application.generateDocs(project, join(folder, "api"));
+  await application.generateOutputs(project);
+  if (application.logger.hasErrors()) throw new Error("typedoc could not write the pages");
   return entries.map(({ name }) => ({ text: name, link: `/api/${name}` }));
 }
 
 /** Of typedoc-plugin-markdown. */
 const markdownOptions = {
-  router: "module",
+  outputFileStrategy: "modules",
   entryFileName: "index",
   hideBreadcrumbs: true,
   hidePageHeader: true,
@@ -59,6 +63,9 @@ const markdownOptions = {
   expandObjects: false,
   sanitizeComments: true,
   useHTMLEncodedBrackets: true,
+  // Places have the names that typedoc links to, whatever VitePress would make of the headings.
+  useCustomAnchors: true,
+  customAnchorsFormat: "curlyBrace",
 };
 
 /** What a package exports, as source files. @param {string} root @param {string} place such as `packages/quant` @returns {readonly { name: string, file: string }[]} */

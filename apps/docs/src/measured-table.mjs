@@ -50,7 +50,7 @@ function bytes(value) {
   return Math.round(value).toLocaleString("en");
 }
 
-/** Four places, or the first digit that is not 0. @param {number} value */
+/** Four places, or as many as its first digit needs. @param {number} value */
 function error(value) {
-  return value >= 0.00005 ? value.toFixed(4) : value.toExponential(0);
+  return value.toFixed(Math.min(8, Math.max(4, Math.ceil(-Math.log10(value)))));
 }

@@ -25,7 +25,7 @@ beforeAll(async () => {
 it("builds a page for every text and package, and all links lead somewhere", () => {
   expect(built.pages).toBeGreaterThan(70);
   expect(built.links).toBeGreaterThan(5000);
-  for (const page of ["index", "comparison", "reference/format", "how-to/planner", "packages/quant", "api/@kvquant/quant/index", "api/@kvquant/engine/lmdb"]) {
+  for (const page of ["index", "comparison", "reference/format", "how-to/planner", "packages/quant", "api/@kvquant/quant", "api/@kvquant/engine/lmdb"]) {
     expect(existsSync(join(siteFolder, `${page}.html`)), page).toBe(true);
   }
 });
@@ -87,7 +87,7 @@ describe.skipIf(program === undefined)("in a browser", () => {
     return page;
   }
 
-  const paths = ["", "concepts/keys-before-rope.html", "concepts/outliers.html", "api/@kvquant/quant/index.html", "comparison.html"];
+  const paths = ["", "concepts/keys-before-rope.html", "concepts/outliers.html", "api/@kvquant/quant.html", "comparison.html"];
   const views = [{ scheme: "light", width: 1360 }, { scheme: "dark", width: 1360 }, { scheme: "light", width: 390 }] as const;
 
   it.each(views)("shows its pages without a complaint and without scrolling sideways: %o", async (view) => {

@@ -7,6 +7,7 @@ import { applyRope, createRope } from "@kvquant/rope";
 import { PAGE_TOKENS } from "@kvquant/spec";
 
 /** @typedef {import("@kvquant/spec").Matrix} Matrix */
+/** @typedef {import("@kvquant/spec").QuantizerArtifact} QuantizerArtifact */
 /** @typedef {import("@kvquant/model").LanguageModel} LanguageModel */
 /** @typedef {{ readonly rows: number, readonly cols: number, readonly values: readonly number[] }} Grid */
 
@@ -21,6 +22,7 @@ import { PAGE_TOKENS } from "@kvquant/spec";
  * @property {Grid} values magnitudes
  * @property {{ channel: number, before: readonly number[], after: readonly number[] }} trace one channel, token by token
  * @property {{ channel: number, values: readonly number[], low: number, high: number, wide: readonly number[], narrow: readonly number[] }} channel one channel's values; thresholds of 1%; levels without and with outliers kept apart
+ * @property {readonly number[]} narrowing of every channel of the layer: its range over the distance of its thresholds, in calibration
  * @property {Readonly<Record<string, readonly number[]>>} keyErrors by cache, layer by layer: squared error of keys over their energy
  * @property {Readonly<Record<string, readonly number[]>>} valueErrors the same of values
  */
@@ -41,7 +43,8 @@ export async function measureFigures({ model: name, data, layer, head, channel, 
   try {
     const own = model.tokenizer.encode(readFileSync(/** @type {string} */ (defaultText(name)), "utf8"), { addSpecial: false });
     onProgress("calibrating");
-    const calibration = await calibrateModel(model, { tokens: own, sequences: 2, length: 2048, sinkTokens: 1, sensitivity: "fisher" });
+    // Every value weighs the same: levels are then those of least squared error, which is what is drawn.
+    const calibration = await calibrateModel(model, { tokens: own, sequences: 2, length: 2048, sinkTokens: 1, sensitivity: "none" });
     const codecs = new Map(CACHES.map((cache) => [cache, openArtifact(makeArtifact(model, cache, calibration))]));
     const narrow = makeArtifact(model, "nuq3-1%", calibration).layers[layer]?.key;
     const wide = makeArtifact(model, "nuq3", calibration).layers[layer]?.key;
@@ -61,7 +64,7 @@ export async function measureFigures({ model: name, data, layer, head, channel, 
           (keyErrors[cache] ??= []).push(relativeError(key, keyFrame === "pre-rope" ? k : rotated));
           (valueErrors[cache] ??= []).push(relativeError(value, v));
         }
-        if (index === layer) Object.assign(drawn, drawLayer({ k, v, rotated }, { column: head * model.config.headDim + channel, wide, narrow }));
+        if (index === layer && wide !== undefined && narrow !== undefined) Object.assign(drawn, drawLayer({ k, v, rotated }, { column: head * model.config.headDim + channel, wide, narrow }));
       },
     });
     return /** @type {FigureData} */ ({ ...drawn, model: name, layer, head, headDim: model.config.headDim, keyErrors, valueErrors });
@@ -99,26 +102,34 @@ function relativeError(codec, { data, rows, cols }) {
 
 /**
  * @param {{ k: Matrix, v: Matrix, rotated: Matrix }} matrices
- * @param {{ column: number, wide: import("@kvquant/spec").QuantizerArtifact | undefined, narrow: import("@kvquant/spec").QuantizerArtifact | undefined }} of
+ * @param {{ column: number, wide: QuantizerArtifact, narrow: QuantizerArtifact }} of the traced channel, and keys fitted without and with outliers kept apart
  * @returns {Partial<FigureData>}
  */
 function drawLayer({ k, v, rotated }, { column, wide, narrow }) {
-  const values = columnOf(k, column, k.rows);
-  const scale = /** @type {number} */ (narrow?.arrays["scale"]?.[column]);
-  const zero = /** @type {number} */ (narrow?.arrays["zero"]?.[column]);
+  const narrowing = Array.from({ length: k.cols }, (_, index) => arrayOf(wide, "scale", index) / arrayOf(narrow, "scale", index));
+  // A channel with more outliers than most: the 95th of 100.
+  const shown = /** @type {number} */ ([...narrowing.keys()].sort((a, b) => /** @type {number} */ (narrowing[a]) - /** @type {number} */ (narrowing[b]))[Math.floor(0.95 * k.cols)]);
+  const [scale, zero] = [arrayOf(narrow, "scale", shown), arrayOf(narrow, "zero", shown)];
   return {
     keys: magnitudes(k),
     rotatedKeys: magnitudes(rotated),
     values: magnitudes(v),
     trace: { channel: column, before: columnOf(k, column, DRAWN_TOKENS), after: columnOf(rotated, column, DRAWN_TOKENS) },
-    channel: { channel: column, values, low: zero - scale, high: zero + scale, wide: levelsOf(wide, column), narrow: levelsOf(narrow, column) },
+    channel: { channel: shown, values: columnOf(k, shown, k.rows), low: zero - scale, high: zero + scale, wide: levelsOf(wide, shown), narrow: levelsOf(narrow, shown) },
+    narrowing: narrowing.map((value) => Math.round(1000 * value) / 1000),
   };
 }
 
-/** Levels of a channel in its own units. @param {import("@kvquant/spec").QuantizerArtifact | undefined} artifact @param {number} column @returns {number[]} */
+/** Levels of a channel in its own units. @param {QuantizerArtifact} artifact @param {number} column @returns {number[]} */
 function levelsOf(artifact, column) {
-  const { levels, scale, zero } = artifact?.arrays ?? {};
-  return Array.from(levels ?? [], (level) => level * /** @type {number} */ (scale?.[column]) + /** @type {number} */ (zero?.[column]));
+  return Array.from(artifact.arrays["levels"] ?? [], (level) => level * arrayOf(artifact, "scale", column) + arrayOf(artifact, "zero", column));
+}
+
+/** One number of an artifact. @param {QuantizerArtifact} artifact @param {string} name @param {number} index */
+function arrayOf({ arrays }, name, index) {
+  const value = arrays[name]?.[index];
+  if (value === undefined) throw new Error(`expected an artifact with ${name}[${index}]`);
+  return value;
 }
 
 /** @param {Matrix} x @returns {Grid} of the tokens after the first */
