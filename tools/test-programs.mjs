@@ -8,7 +8,7 @@ import { childEnvironment } from "./setup.mjs";
 /** @type {readonly TestProgram[]} */
 export const testPrograms = [
   { commands: ["redis-server", "valkey-server"], debian: "redis-server", tests: "the shared page store" },
-  { commands: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], debian: "chromium", tests: "the dashboard in a browser" },
+  { commands: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], debian: "chromium", tests: "the dashboard and the documentation site in a browser" },
   { commands: ["nginx"], debian: "nginx", tests: "the nginx gateway" },
   { commands: ["haproxy"], debian: "haproxy", tests: "the HAProxy gateway" },
 ];

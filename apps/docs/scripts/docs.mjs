@@ -1,13 +1,14 @@
-// `npm run docs`: builds the site into apps/docs/dist/site. `-- --serve` serves it, `-- --watch` builds pages as they are edited, `-- --base /kvquant/` builds for a site below that path.
+// `npm run docs`: builds the site into apps/docs/dist/site. `-- --serve` serves it, `-- --watch` builds pages as they are edited, `-- --base /kvquant/` builds for a site below that path,
+// `--skip-setup` takes what is installed.
 import { parseArgs } from "node:util";
 import { setUp } from "../../../tools/setup.mjs";
 
-const { values } = parseArgs({ options: { serve: { type: "boolean" }, watch: { type: "boolean" }, base: { type: "string", default: "/" }, port: { type: "string", default: "4173" } } });
+const { values } = parseArgs({ options: { serve: { type: "boolean" }, watch: { type: "boolean" }, "skip-setup": { type: "boolean" }, base: { type: "string", default: "/" }, port: { type: "string", default: "4173" } } });
 const port = Number(values.port);
 const write = (/** @type {string} */ text) => void process.stdout.write(text);
 
 try {
-  await setUp();
+  if (values["skip-setup"] !== true) await setUp();
   // Their packages are there only now.
   const { buildSite, docsFolder, prepareSite } = await import("../src/build-site.mjs");
   if (values.watch === true) {
