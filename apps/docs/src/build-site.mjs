@@ -29,11 +29,11 @@ export async function prepareSite() {
  * @throws Error for links that lead nowhere
  */
 export async function buildSite({ base = "/", write = () => {} } = {}) {
-  const started = performance.now();
+  const started = Date.now();
   await prepareSite();
-  write(`API and pages collected, ${((performance.now() - started) / 1000).toFixed(1)} s\n`);
+  write(`API and pages collected, ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
   await build(docsFolder, { base, outDir: siteFolder });
   const { pages, links, problems } = checkLinks(siteFolder, base);
   if (problems.length > 0) throw new Error(`links of the site:\n${problems.join("\n")}`);
-  return { pages, links, seconds: (performance.now() - started) / 1000 };
+  return { pages, links, seconds: (Date.now() - started) / 1000 };
 }

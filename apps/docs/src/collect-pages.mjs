@@ -27,6 +27,7 @@ const FIGURE = /^!\[([^\]]+)\]\((\S+\.svg)\)$/;
  */
 export function collectPages({ root, folder }) {
   const groups = siteGroups(root);
+  /** @type {SitePage} */
   const home = { source: "apps/docs/pages/index.md", route: "index" };
   const pages = [home, ...groups.flatMap((group) => group.pages), ...exampleSources(root)];
   const routes = new Map([...folderRoutes, ...pages.filter(({ sections }) => sections === undefined).map(({ source, route }) => /** @type {const} */ ([source, route]))]);

@@ -1,5 +1,5 @@
 // The API pages: typedoc reads every package's entry points and writes a page of Markdown for each.
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Application } from "typedoc";
 import { packageNames } from "./site-map.mjs";
@@ -44,6 +44,10 @@ export async function makeApi({ root, folder }) {
   if (application.logger.hasErrors() || application.logger.hasWarnings()) throw new Error("typedoc found what is told above");
   await application.generateOutputs(project);
   if (application.logger.hasErrors()) throw new Error("typedoc could not write the pages");
+  for (const name of readdirSync(join(folder, "api"), { recursive: true, encoding: "utf8" }).filter((each) => each.endsWith(".md"))) {
+    const file = join(folder, "api", name);
+    writeFileSync(file, uniquePlaces(readFileSync(file, "utf8")));
+  }
   return entries.map(({ name }) => ({ text: name, link: `/api/${name}` }));
 }
 
@@ -67,6 +71,17 @@ const markdownOptions = {
   useCustomAnchors: true,
   customAnchorsFormat: "curlyBrace",
 };
+
+/** Gives places that a page has twice (`Parameters` of two signatures of one type) a name of their own: VitePress refuses them. @param {string} markdown */
+function uniquePlaces(markdown) {
+  /** @type {Map<string, number>} */
+  const seen = new Map();
+  return markdown.replaceAll(/^(#.*) \{#([^}]+)\}$/gm, (_, heading, id) => {
+    const times = (seen.get(id) ?? 0) + 1;
+    seen.set(id, times);
+    return `${heading} {#${id}${times === 1 ? "" : `-again-${times}`}}`;
+  });
+}
 
 /** What a package exports, as source files. @param {string} root @param {string} place such as `packages/quant` @returns {readonly { name: string, file: string }[]} */
 function entryPoints(root, place) {

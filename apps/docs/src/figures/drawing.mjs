@@ -8,7 +8,7 @@ export const colour = {
   quiet: "var(--figure-quiet)",
   rule: "var(--figure-rule)",
   ground: "var(--figure-ground)",
-  series: ["var(--figure-1)", "var(--figure-2)", "var(--figure-3)", "var(--figure-4)"],
+  series: /** @type {readonly [string, string, string, string]} */ (["var(--figure-1)", "var(--figure-2)", "var(--figure-3)", "var(--figure-4)"]),
 };
 
 /** For the file opened by itself. */

@@ -40,8 +40,8 @@ export function keysBeforeAndAfterRope({ keys, rotatedKeys, head, headDim, layer
     at(382, 30, heatMap(rotatedKeys, { ...shared, title: "the same keys after RoPE" })),
     colourScale({ x: 694, y: 30, height: 170, maximum }),
     at(0, 258, lines),
-    label(560, 254, "before RoPE", { fill: /** @type {string} */ (colour.series[0]), bold: true }),
-    label(640, 254, "after RoPE", { fill: /** @type {string} */ (colour.series[1]), bold: true }),
+    label(540, 262, "before RoPE", { fill: colour.series[0], bold: true }),
+    label(650, 262, "after RoPE", { fill: colour.series[1], bold: true }),
   ]);
 }
 

@@ -5,7 +5,7 @@ import { findTable, originOf } from "../measurements.mjs";
 
 /** @typedef {import("../measurements.mjs").Measurements} Measurements */
 
-const [blue, orange, green] = /** @type {[string, string, string]} */ (colour.series);
+const [blue, orange, green] = colour.series;
 
 /** Where the plot of bits lies, and what it spans. */
 const BITS = { width: 750, height: 500, left: 56, right: 50, top: 26, bottom: 44, bits: /** @type {const} */ ([0.95, 9.2]), nats: /** @type {const} */ ([0.0002, 3]) };

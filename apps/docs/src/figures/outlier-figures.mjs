@@ -4,7 +4,7 @@ import { at, colour, figure, label, plot } from "./drawing.mjs";
 
 /** @typedef {import("./measure.mjs").FigureData} FigureData */
 
-const [blue, orange] = /** @type {[string, string]} */ (colour.series);
+const [blue, orange] = colour.series;
 
 /** Histogram of one key channel with the thresholds of 1%, and the eight levels that 3 bits get without and with outliers kept apart. @param {FigureData} data */
 export function outlierThresholds({ channel, layer, headDim }) {
@@ -48,7 +48,7 @@ export function outlierErrors({ keyErrors, valueErrors }) {
       width: 372,
       height: 250,
       marginLeft: 44,
-      marginRight: named ? 62 : 14,
+      marginRight: named ? 74 : 14,
       marginTop: 30,
       x: { label: "layer", ticks: 6, tickSize: 3 },
       y: { label: `${title}: squared error, % of energy`, grid: true, zero: true, nice: true, ticks: 5, tickSize: 3 },

@@ -1,7 +1,7 @@
 // A diagram: what the newest query sees of a cache of 300 tokens.
 import { colour, figure, label } from "./drawing.mjs";
 
-const [blue, orange, green] = /** @type {[string, string, string]} */ (colour.series);
+const [blue, orange, green] = colour.series;
 /** Tokens of the cache, of its sinks, its tail and its pages. */
 const [TOKENS, SINKS, TAIL, PAGE] = [300, 1, 64, 64];
 const LEFT = 20;
