@@ -15,7 +15,8 @@ export async function makeApi({ root, folder }) {
   const entries = [...packageNames.map((name) => `packages/${name}`), "apps/server"].flatMap((place) => entryPoints(root, place));
   const application = await Application.bootstrapWithPlugins({
     entryPoints: entries.map(({ file }) => join(root, file)),
-    tsconfig: join(root, "tsconfig.json"),
+    // Entry points alone: tests and tools need not be read.
+    tsconfig: join(root, "apps/docs/tsconfig.json"),
     plugin: ["typedoc-plugin-markdown"],
     name: "API",
     outputs: [{ name: "markdown", path: join(folder, "api") }],
@@ -46,7 +47,7 @@ export async function makeApi({ root, folder }) {
   if (application.logger.hasErrors()) throw new Error("typedoc could not write the pages");
   for (const name of readdirSync(join(folder, "api"), { recursive: true, encoding: "utf8" }).filter((each) => each.endsWith(".md"))) {
     const file = join(folder, "api", name);
-    writeFileSync(file, uniquePlaces(readFileSync(file, "utf8")));
+    writeFileSync(file, namePlaces(readFileSync(file, "utf8")));
   }
   return entries.map(({ name }) => ({ text: name, link: `/api/${name}` }));
 }
@@ -72,14 +73,20 @@ const markdownOptions = {
   customAnchorsFormat: "curlyBrace",
 };
 
-/** Gives places that a page has twice (`Parameters` of two signatures of one type) a name of their own: VitePress refuses them. @param {string} markdown */
-function uniquePlaces(markdown) {
+/**
+ * Gives every heading within a member, such as its `Parameters`, a place of its own, named after the member: as VitePress would name it, it would take the place of a member called like it.
+ * @param {string} markdown
+ */
+function namePlaces(markdown) {
   /** @type {Map<string, number>} */
   const seen = new Map();
-  return markdown.replaceAll(/^(#.*) \{#([^}]+)\}$/gm, (_, heading, id) => {
-    const times = (seen.get(id) ?? 0) + 1;
-    seen.set(id, times);
-    return `${heading} {#${id}${times === 1 ? "" : `-again-${times}`}}`;
+  let member = "";
+  return markdown.replaceAll(/^(#{3,} )(.+?)(?: \{#([^}]+)\})?$/gm, (_, level, text, own) => {
+    if (own !== undefined) member = own;
+    const name = own ?? `${member}-${text.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-")}`;
+    const times = (seen.get(name) ?? 0) + 1;
+    seen.set(name, times);
+    return `${level}${text} {#${name}${times === 1 ? "" : `-again-${times}`}}`;
   });
 }
 
