@@ -8,7 +8,7 @@ import { childEnvironment } from "./setup.mjs";
 /** @type {readonly TestProgram[]} */
 const testPrograms = [
   { commands: ["redis-server", "valkey-server"], debian: "redis-server", tests: "the shared page store" },
-  { commands: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], debian: "chromium", tests: "the dashboard, and of packages, in a browser" },
+  { commands: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], debian: "chromium", tests: "the dashboard, the documentation site and the packages in a browser" },
   { commands: ["nginx"], debian: "nginx", tests: "the nginx gateway" },
   { commands: ["haproxy"], debian: "haproxy", tests: "the HAProxy gateway" },
 ];
