@@ -58,5 +58,6 @@ it("says whose a cache is by the longest beginning of its name", () => {
 it("takes sections of a text by their headings, in the order asked for, headings in code not among them", () => {
   const text = "# T\nintro\n## A\na\n```sh\n## B\n```\n### deeper\nd\n## B\nb\n";
   expect(takeSections(text, ["B", "A"])).toBe("## B\nb\n\n## A\na\n```sh\n## B\n```\n### deeper\nd");
+  expect(takeSections("## Measured: here\nx\n## End", ["Measured"])).toBe("## Measured: here\nx");
   expect(() => takeSections(text, ["C"])).toThrow('no heading "C"; there are T, A, B');
 });
