@@ -3,12 +3,13 @@
 //
 //   node tools/build-cuda.mjs            every kernel, all architectures, into packages/cuda/kernels
 //   node tools/build-cuda.mjs --subset   a set that spans widths and head dims, sm_90 only: for CI
-//   node tools/build-cuda.mjs --bench    the bench program too (native/build-cuda/bench/bench; needs the objects of the built addon)
+//   node tools/build-cuda.mjs --bench    the bench program too (native/build-cuda/bench/bench; needs the objects of the built addon); --only-bench: nothing else
 //
 // nvcc: what KVQUANT_NVCC names, or nvcc on the PATH, or the wheels that PyPI has of it, which are installed into native/build-cuda/toolkit (Python 3 with pip).
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { interfaceHash } from "../packages/cuda/scripts/interface-hash.mjs";
 import { runCommand } from "./run-command.mjs";
 
 const root = join(fileURLToPath(import.meta.url), "..", "..");
@@ -76,14 +77,14 @@ export function findProblems(all) {
   ]);
 }
 
-/** @returns {Promise<string>} path of nvcc */
-async function findCompiler() {
+/** @param {(text: string) => void} write @returns {Promise<string>} path of nvcc */
+async function findCompiler(write) {
   const named = process.env["KVQUANT_NVCC"];
   if (named !== undefined) return named;
   for (const folder of (process.env["PATH"] ?? "").split(delimiter)) if (existsSync(join(folder, "nvcc"))) return join(folder, "nvcc");
   const nvcc = join(out, "toolkit", "nvidia", "cu13", "bin", "nvcc");
   if (!existsSync(nvcc)) {
-    process.stdout.write("installing nvcc from PyPI into native/build-cuda/toolkit\n");
+    write("installing nvcc from PyPI into native/build-cuda/toolkit\n");
     await run("python3", ["-m", "pip", "install", "--quiet", "--no-deps", "--target", join(out, "toolkit"), ...wheels]);
   }
   return nvcc;
@@ -98,14 +99,37 @@ async function run(command, args) {
 
 const common = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "-I", join(root, "native"), "-I", join(root, "native", "include")];
 
-/** @param {{ subset: boolean, bench: boolean }} options */
-async function build({ subset, bench }) {
-  const nvcc = await findCompiler();
+/**
+ * For `npm test`: compiles the subset as one check. Where no compiler can be had, it counts as skipped.
+ * @param {(text: string) => void} write @returns {Promise<{ passed: number, failed: number, skipped: number }>}
+ */
+export async function checkSubset(write) {
+  const since = Date.now();
+  /** @type {string} */
+  let nvcc;
+  try {
+    nvcc = await findCompiler(write);
+  } catch (error) {
+    write(`SKIPPED: CUDA kernels, no nvcc: ${/** @type {Error} */ (error).message}\n`);
+    return { passed: 0, failed: 0, skipped: 1 };
+  }
+  let output = "";
+  const keep = (/** @type {string} */ text) => void (output += text);
+  const sound = await build({ nvcc, subset: true, bench: false, write: keep }).catch((/** @type {Error} */ error) => (keep(error.message), false));
+  if (!sound) write(`${output}\n`);
+  write(`${sound ? "passed" : "FAILED"}: CUDA kernels compile, no spills, ${((Date.now() - since) / 1000).toFixed(1)} s\n`);
+  return { passed: sound ? 1 : 0, failed: sound ? 0 : 1, skipped: 0 };
+}
+
+/** @param {{ nvcc: string, subset: boolean, bench: boolean, write: (text: string) => void }} options */
+async function build({ nvcc, subset, bench, write }) {
   const architectures = subset ? ["90"] : ["80", "90", "120"];
   const targets = architectures.flatMap((a) => ["-gencode", `arch=compute_${a},code=${a === "120" ? `[sm_${a},compute_${a}]` : `sm_${a}`}`]);
   if (!subset) targets.push("-gencode", "arch=compute_80,code=compute_80"); // for devices in between
   const folder = subset ? join(out, "kernels-subset") : join(root, "packages", "cuda", "kernels");
   mkdirSync(folder, { recursive: true });
+  // Last to be written: kernels of a build that did not end are nobody's.
+  rmSync(join(folder, "interface.txt"), { force: true });
   /** @type {Resources[]} */
   const resources = [];
   const queue = Object.entries(families);
@@ -120,27 +144,31 @@ async function build({ subset, bench }) {
   resources.sort((a, b) => a.kernel.localeCompare(b.kernel, "en", { numeric: true }) || a.architecture.localeCompare(b.architecture, "en", { numeric: true }));
   const rows = resources.map((r) => `| ${r.kernel} | ${r.architecture} | ${String(r.registers)} | ${String(r.shared)} | ${String(r.spilled)} | ${String(residentWarps(r.registers, threadsOf(r), r.architecture))} |`);
   const table = ["| kernel | architecture | registers | static shared memory | spilled bytes | warps a multiprocessor |", "|---|---|--:|--:|--:|--:|", ...rows].join("\n");
-  process.stdout.write(`${table}\n`);
+  write(`${table}\n`);
   writeFileSync(join(folder, "resources.md"), `${table}\n`);
-  if (bench) await buildBench(nvcc);
+  writeFileSync(join(folder, "interface.txt"), `${interfaceHash()}\n`);
+  if (bench) await buildBench(nvcc, write);
   const problems = findProblems(resources);
-  for (const problem of problems) process.stdout.write(`PROBLEM: ${problem}\n`);
-  process.stdout.write(`${String(resources.length)} kernels, ${String(problems.length)} problems; fatbins in ${relative(root, folder)}\n`);
+  for (const problem of problems) write(`PROBLEM: ${problem}\n`);
+  write(`${String(resources.length)} kernels, ${String(problems.length)} problems; fatbins in ${relative(root, folder)}\n`);
   return problems.length === 0;
 }
 
-/** @param {string} nvcc */
-async function buildBench(nvcc) {
+/** @param {string} nvcc @param {(text: string) => void} write */
+async function buildBench(nvcc, write) {
   const folder = join(out, "bench");
   mkdirSync(folder, { recursive: true });
   const library = join(root, "packages", "cpu", "build", "Release", "native", "ops");
   const objects = readdirSync(library, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".o")).map((name) => join(library, name));
   const sources = [...Object.values(families), "tables/tables.cpp", "bench/bench.cu"].map((source) => join(root, "native", "cuda", source));
   await run(nvcc, [...common, "-arch=native", "-DKVQ_SUBSET=2", "-t", "0", ...sources, ...objects, "-o", join(folder, "bench")]);
-  process.stdout.write("bench program: native/build-cuda/bench/bench\n");
+  write("bench program: native/build-cuda/bench/bench\n");
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const sound = await build({ subset: process.argv.includes("--subset"), bench: process.argv.includes("--bench") });
-  process.exitCode = sound ? 0 : 1;
+  const wants = (/** @type {string} */ flag) => process.argv.includes(flag);
+  const write = (/** @type {string} */ text) => void process.stdout.write(text);
+  const nvcc = await findCompiler(write);
+  if (wants("--only-bench")) await buildBench(nvcc, write);
+  else process.exitCode = (await build({ nvcc, subset: wants("--subset"), bench: wants("--bench"), write })) ? 0 : 1;
 }

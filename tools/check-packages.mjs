@@ -1,10 +1,12 @@
 // Packs every published package and looks at it as a stranger would: publint --strict, attw --profile node16, sizes, and the README's example, type-checked and run in an empty project
-// where npm installed the packed files. `node tools/check-packages.mjs [name ...]`: names such as codebook or kvquant; default all. The last line is `N passed, N failed`.
+// where npm installed the packed files; those that promise it also in chromium, and the program `kvquant` as a program. `node tools/check-packages.mjs [name ...]`: names such as codebook or kvquant; default all. The last line is `N passed, N failed, N skipped`.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
+import { browserPackages, checkInBrowser, openBrowser } from "./browser-check.mjs";
+import { checkProgram } from "./check-program.mjs";
 import { runCommand } from "./run-command.mjs";
 import { childEnvironment, pnpmCommand, root, setUp } from "./setup.mjs";
 
@@ -17,11 +19,12 @@ const bin = (/** @type {string} */ name) => join(root, "node_modules", name);
 
 /**
  * @param {{ names?: string[], write?: (text: string) => void }} [options]
- * @returns {Promise<{ passed: number, failed: number }>}
+ * @returns {Promise<{ passed: number, failed: number, skipped: number }>} of packages; skipped are checks in a browser where there is none
  */
 export async function checkPackages({ names = [], write = (text) => void process.stdout.write(text) } = {}) {
   const work = mkdtempSync(join(tmpdir(), "kvquant-packages-"));
-  const counts = { passed: 0, failed: 0 };
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  const browser = await openBrowser();
   try {
     const packed = await packAll(work);
     /** @type {string | undefined} */
@@ -39,6 +42,12 @@ export async function checkPackages({ names = [], write = (text) => void process
       if (!wanted) continue;
       results.push({ check: "install", problem: installed.problem });
       if (installed.problem === undefined) results.push(await runExample(entry, installed.folder, addon));
+      const works = results.every(({ problem }) => problem === undefined);
+      if (works && entry.name === "kvquant") results.push(...(await checkProgram(installed.folder, addonEnvironment(addon))));
+      if (works && browserPackages.includes(shortName(entry))) {
+        if (browser === undefined) counts.skipped++;
+        else results.push({ check: "in a browser", ...(await checkInBrowser(browser, { name: shortName(entry), folder: installed.folder })) });
+      }
       const problems = results.filter(({ problem }) => problem !== undefined);
       counts[problems.length === 0 ? "passed" : "failed"]++;
       const facts = results.flatMap(({ fact }) => (fact === undefined ? [] : [fact])).join(", ");
@@ -46,6 +55,7 @@ export async function checkPackages({ names = [], write = (text) => void process
       for (const { check, problem } of problems) write(`  ${check}: ${problem?.trimEnd().replaceAll("\n", "\n    ")}\n`);
     }
   } finally {
+    await browser?.close();
     rmSync(work, { recursive: true, force: true });
   }
   return counts;
@@ -109,7 +119,7 @@ async function install(entry, packed, { work, addon }) {
 
 /** Type-checks and runs the first example of the README, or a program's help. @param {Packed} entry @param {string} folder @param {string | undefined} addon @returns {Promise<Result>} */
 async function runExample(entry, folder, addon) {
-  const env = addon === undefined ? {} : { KVQUANT_ADDON: addon };
+  const env = addonEnvironment(addon);
   const example = /```ts\n(.*?)```/s.exec(readFileSync(join(entry.folder, "README.md"), "utf8"))?.[1];
   if (example === undefined) {
     const program = Object.keys(readManifest(entry.folder)?.bin ?? {})[0];
@@ -126,6 +136,11 @@ async function runExample(entry, folder, addon) {
   writeFileSync(join(folder, "example.mjs"), (await transform(readFileSync(source, "utf8"), { loader: "ts", target: "node20" })).code);
   const { code, output } = await run(process.execPath, ["example.mjs"], { cwd: folder, env });
   return { check: "README example", problem: code === 0 && output.trim() !== "" ? undefined : `exit code ${code}\n${output}` };
+}
+
+/** @param {string | undefined} addon @returns {Record<string, string>} */
+function addonEnvironment(addon) {
+  return addon === undefined ? {} : { KVQUANT_ADDON: addon };
 }
 
 /** The package and all of ours that it needs. @param {Packed} entry @param {Packed[]} packed @param {Set<Packed>} [found] @returns {Packed[]} */
@@ -160,7 +175,7 @@ function run(command, args, { cwd = root, env = {} } = {}) {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   await setUp();
-  const { passed, failed } = await checkPackages({ names: process.argv.slice(2) });
-  process.stdout.write(`${passed} passed, ${failed} failed\n`);
+  const { passed, failed, skipped } = await checkPackages({ names: process.argv.slice(2) });
+  process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
   process.exitCode = failed > 0 ? 1 : 0;
 }

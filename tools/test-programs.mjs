@@ -6,9 +6,9 @@ import { childEnvironment } from "./setup.mjs";
 /** @typedef {{ commands: string[], debian: string, tests: string }} TestProgram */
 
 /** @type {readonly TestProgram[]} */
-export const testPrograms = [
+const testPrograms = [
   { commands: ["redis-server", "valkey-server"], debian: "redis-server", tests: "the shared page store" },
-  { commands: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], debian: "chromium", tests: "the dashboard and the documentation site in a browser" },
+  { commands: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], debian: "chromium", tests: "the dashboard, the documentation site and the packages in a browser" },
   { commands: ["nginx"], debian: "nginx", tests: "the nginx gateway" },
   { commands: ["haproxy"], debian: "haproxy", tests: "the HAProxy gateway" },
 ];
@@ -16,9 +16,15 @@ export const testPrograms = [
 /** Where Debian keeps servers, which is not in everybody's PATH. */
 const folders = [...(process.env["PATH"] ?? "").split(":"), "/usr/sbin", "/usr/local/sbin"];
 
+/** Where one of them is, by its name in Debian; undefined where it is not. @param {string} debian */
+export function findProgram(debian) {
+  const commands = testPrograms.find((program) => program.debian === debian)?.commands ?? [];
+  return commands.flatMap((command) => folders.map((folder) => `${folder}/${command}`)).find((path) => existsSync(path));
+}
+
 /** Programs that are not here. */
-export function missingPrograms() {
-  return testPrograms.filter(({ commands }) => !commands.some((command) => folders.some((folder) => existsSync(`${folder}/${command}`))));
+function missingPrograms() {
+  return testPrograms.filter(({ debian }) => findProgram(debian) === undefined);
 }
 
 /**

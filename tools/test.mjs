@@ -1,9 +1,10 @@
-// `npm test`: everything CI runs. The last line is `N passed, N failed, N skipped`; lint, types and layers count as one each.
+// `npm test`: everything CI runs. The last line is `N passed, N failed, N skipped`; lint, types, layers and knip count as one each.
 // Arguments are vitest filters: `npm test -- packages/quant`; native tests and packed packages run without any.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { checkSubset } from "./build-cuda.mjs";
 import { checkPackages } from "./check-packages.mjs";
 import { runCudaEmulation } from "./cuda-emulation/run.mjs";
 import { runNativeTests } from "./native-tests.mjs";
@@ -24,6 +25,7 @@ try {
     runCheck("lint", [bin("eslint/bin/eslint.js"), ".", "--max-warnings", "0"]),
     runCheck("types", [bin("typescript/bin/tsc"), "-p", "tsconfig.json"]),
     runCheck("layers", [join(root, "tools/check-layers.mjs")]),
+    runCheck("knip", [bin("knip/bin/knip.js"), "--no-progress"]),
   ];
   for (const counts of await Promise.all(checks)) addTo(total, counts);
   const write = (/** @type {string} */ text) => void process.stdout.write(text);
@@ -31,9 +33,10 @@ try {
   if (everything) {
     addTo(total, await runNativeTests(write));
     addTo(total, await runCudaEmulation(write));
+    addTo(total, await checkSubset(write));
   }
   addTo(total, await runTests(process.argv.slice(2)));
-  if (everything) addTo(total, { ...(await checkPackages({ write })), skipped: 0 });
+  if (everything) addTo(total, await checkPackages({ write }));
 } catch (error) {
   process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
   total.failed++;

@@ -67,6 +67,10 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   auto *all = new Classes();
   env.SetInstanceData(all);
   exports.Set("info", Napi::Function::New(env, read_info, "info"));
+  // Set by the build: what kernels must have been built with (packages/cuda/scripts/interface-hash.mjs).
+#define KVQ_STRING_OF(text) #text
+#define KVQ_STRING(macro) KVQ_STRING_OF(macro)
+  exports.Set("kernelInterface", Napi::String::New(env, KVQ_STRING(KVQ_CUDA_INTERFACE)));
   exports.Set("attribute", Napi::Function::New(env, read_attribute, "attribute"));
   const auto add = [&](const char *name, Napi::FunctionReference &reference, const Napi::Function &constructor) {
     reference = Napi::Persistent(constructor);

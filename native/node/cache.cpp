@@ -119,7 +119,7 @@ Napi::Function CacheObject::define(Napi::Env env) {
                      {InstanceMethod<&CacheObject::length>("length"), InstanceMethod<&CacheObject::busy>("busy"), InstanceMethod<&CacheObject::layer_length>("layerLength"), InstanceMethod<&CacheObject::pages_end>("pagesEnd"),
                       InstanceMethod<&CacheObject::append>("append"), InstanceMethod<&CacheObject::attend>("attend"), InstanceMethod<&CacheObject::time_attention>("timeAttention"),
                       InstanceMethod<&CacheObject::truncate>("truncate"), InstanceMethod<&CacheObject::truncate_layer>("truncateLayer"), InstanceMethod<&CacheObject::restore>("restore"),
-                      InstanceMethod<&CacheObject::dispose>("dispose"), InstanceMethod<&CacheObject::bytes>("bytes"), InstanceMethod<&CacheObject::pages>("pages"),
+                      InstanceMethod<&CacheObject::dispose>("dispose"), InstanceMethod<&CacheObject::bytes>("bytes"), InstanceMethod<&CacheObject::pages>("pages"), InstanceMethod<&CacheObject::page_totals>("pageTotals"),
                       InstanceMethod<&CacheObject::add_page>("addPage"), InstanceMethod<&CacheObject::paths>("paths"),
                       InstanceMethod<&CacheObject::export_exact>("exportExact"), InstanceMethod<&CacheObject::import_exact>("importExact")});
 }
@@ -318,6 +318,31 @@ Napi::Value CacheObject::pages(const Napi::CallbackInfo &info) {
     }
     result.Set(static_cast<uint32_t>(index - first), entry);
   }
+  return result;
+}
+
+// pageTotals(): { keyBytes, valueBytes, tokens, saturated, clamped } of the closed pages of all layers
+Napi::Value CacheObject::page_totals(const Napi::CallbackInfo &info) {
+  SequenceCache &cache = idle(info.Env());
+  uint64_t key_bytes = 0, value_bytes = 0, tokens = 0, saturated = 0, clamped = 0;
+  for (size_t index = 0; index < cache.layers(); index++) {
+    const LayerCache &layer = cache.layer(index);
+    for (size_t at = 0; at < layer.page_count(); at++) {
+      const PageReference &reference = layer.page(at);
+      const CachedPage &page = *reference.page;
+      key_bytes += page.key_bytes;
+      value_bytes += page.value_bytes;
+      tokens += reference.tokens;
+      saturated += uint64_t{page.saturated[0]} + page.saturated[1];
+      clamped += uint64_t{page.clamped[0]} + page.clamped[1];
+    }
+  }
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("keyBytes", static_cast<double>(key_bytes));
+  result.Set("valueBytes", static_cast<double>(value_bytes));
+  result.Set("tokens", static_cast<double>(tokens));
+  result.Set("saturated", static_cast<double>(saturated));
+  result.Set("clamped", static_cast<double>(clamped));
   return result;
 }
 

@@ -43,6 +43,7 @@ class CacheObject : public Napi::ObjectWrap<CacheObject> {
   void dispose(const Napi::CallbackInfo &info);
   Napi::Value bytes(const Napi::CallbackInfo &info);
   Napi::Value pages(const Napi::CallbackInfo &info);
+  Napi::Value page_totals(const Napi::CallbackInfo &info);
   void add_page(const Napi::CallbackInfo &info);
   Napi::Value export_exact(const Napi::CallbackInfo &info);
   void import_exact(const Napi::CallbackInfo &info);

@@ -9,7 +9,7 @@
       "target_name": "kvquant_cuda",
       "sources": ["<!@(node scripts/list-sources.mjs)"],
       "include_dirs": ["<(native)/include", "<(native)", "<!(node -p \"require('node-addon-api').include_dir\")"],
-      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS"],
+      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS", "KVQ_CUDA_INTERFACE=<!(node scripts/interface-hash.mjs)"],
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20", "-fno-exceptions", "-fno-rtti"],
       "cflags_cc": ["<@(common_flags)", "-fexceptions", "-frtti"],
       "libraries": ["-ldl"],

@@ -1,5 +1,8 @@
 /** Every example is run as it stands, and what it prints is looked at. */
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 
 let lines: string[];
@@ -9,7 +12,10 @@ beforeEach(() => {
   vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line));
 });
 
-afterEach(() => void vi.restoreAllMocks());
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+});
 
 /** The first number after a word in the printed lines. */
 function numberAfter(words: string): number {
@@ -58,4 +64,14 @@ it("calibrate: a fitted cache of a real model, measured and used", async () => {
   expect(divergence).toBeGreaterThan(0);
   expect(divergence).toBeLessThan(0.05);
   expect(lines.at(-1)).toMatch(/^One day\W+\w+/);
+});
+
+it("serve-and-chat: the official client chats with the server over a compressed cache", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "kvquant-examples-")); // for the calibration that the server keeps
+  vi.stubEnv("KVQUANT_CACHE", folder);
+  await import("./serve-and-chat.mjs");
+  rmSync(folder, { recursive: true });
+  expect(lines).toContainEqual(expect.stringMatching(/^40 tokens after \d{3} of the prompt; /));
+  expect(lines.find((line) => line.startsWith("answer: "))).toMatch(/(\w+\W+){10}/);
+  expect(numberAfter("cache ")).toBeLessThan(numberAfter("in fp16 "));
 });

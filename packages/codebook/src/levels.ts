@@ -3,7 +3,7 @@
 import { check, checkFinite, checkInteger } from "@kvquant/spec";
 
 /** Most levels any codebook has: codes are bytes. */
-export const MAXIMUM_LEVELS = 256;
+const MAXIMUM_LEVELS = 256;
 
 /** Throws INVALID_ARGUMENT unless `levels` is an integer from 1 to 256. */
 export function checkLevelCount(levels: number): void {

@@ -110,6 +110,8 @@ export interface AddonCache {
   dispose(): void;
   /** With `beyond`, of the blocks which that cache does not share. */
   bytes(beyond?: AddonCache): { readonly pages: number; readonly pageHeaders: number; readonly sinks: number; readonly exact: number; readonly tables: number };
+  /** Sums over the closed pages of all layers. */
+  pageTotals(): { readonly keyBytes: number; readonly valueBytes: number; readonly tokens: number; readonly saturated: number; readonly clamped: number };
   pages(layer: number, withBytes: boolean, first?: number, count?: number): AddonPage[];
   /** Sinks and the tokens after the closed pages, raw fp16. */
   exportExact(layer: number): { readonly sinks: number; readonly tokens: number; readonly values: Uint16Array };

@@ -123,7 +123,7 @@ interface Fixed {
 function wrap(fixed: Fixed, handle: AddonCache, queryable: number[]): NativeKvCache {
   const { shape, isa, threads, tableBytes } = fixed;
   const layers = Array.from({ length: shape.layers }, (_, index) => layerStore(fixed, handle, index, queryable));
-  const allPages = (): AddonPage[] => layers.flatMap((_, index) => callNative(() => handle.pages(index, false)));
+  const pageTotals = (): ReturnType<AddonCache["pageTotals"]> => callNative(() => handle.pageTotals());
   const dispose = (): void => callNative(() => handle.dispose());
   const cache: NativeKvCache = {
     handle,
@@ -134,10 +134,10 @@ function wrap(fixed: Fixed, handle: AddonCache, queryable: number[]): NativeKvCa
       return callNative(() => handle.length());
     },
     get saturated() {
-      return allPages().reduce((sum, page) => sum + page.keySaturated + page.valueSaturated, 0);
+      return pageTotals().saturated;
     },
     get clamped() {
-      return allPages().reduce((sum, page) => sum + page.keyClamped + page.valueClamped, 0);
+      return pageTotals().clamped;
     },
     layer(index) {
       callNative(() => handle.length());
@@ -170,14 +170,7 @@ function wrap(fixed: Fixed, handle: AddonCache, queryable: number[]): NativeKvCa
       return { ...bytes, tables, total, perToken: length === 0 ? 0 : total / length };
     },
     bitsPerValue(): CacheBits | undefined {
-      let keyBytes = 0;
-      let valueBytes = 0;
-      let tokens = 0;
-      for (const page of allPages()) {
-        keyBytes += page.keyBytes;
-        valueBytes += page.valueBytes;
-        tokens += page.tokens;
-      }
+      const { keyBytes, valueBytes, tokens } = pageTotals();
       if (tokens === 0) return undefined;
       const values = tokens * shape.kvHeads * shape.headDim;
       const key = (keyBytes * 8) / values;

@@ -31,17 +31,26 @@ export const kernelFolder: string = join(dirname(fileURLToPath(import.meta.url))
 
 /**
  * Makes the kernels of a device.
- * @throws NATIVE_UNAVAILABLE when their images were not built
+ * @throws NATIVE_UNAVAILABLE when their images were not built, or with another addon
  */
-export function createCudaKernels(device: CudaDevice, images: Readonly<Partial<Record<KernelFamily, Uint8Array>>> = readImages()): CudaKernels {
+export function createCudaKernels(device: CudaDevice, images: Readonly<Partial<Record<KernelFamily, Uint8Array>>> = readKernelImages()): CudaKernels {
   const handle = callNative(() => new (loadAddon().Kernels)(device.handle, images));
   return { device, handle, resources: (name) => callNative(() => handle.resources(name)), workBytes: () => handle.workBytes() };
 }
 
-function readImages(): Record<KernelFamily, Uint8Array> {
+/**
+ * Reads the images of a folder that the build wrote.
+ * @throws NATIVE_UNAVAILABLE when there are none, or they were built from other headers than the addon
+ */
+export function readKernelImages(folder: string = kernelFolder): Record<KernelFamily, Uint8Array> {
+  const rebuild = 'build them with "pnpm --filter @kvquant/cuda build:kernels"';
+  const expected = loadAddon().kernelInterface;
   try {
-    return Object.fromEntries(KERNEL_FAMILIES.map((family) => [family, readFileSync(join(kernelFolder, `${family}.fatbin`))])) as unknown as Record<KernelFamily, Uint8Array>;
+    const interfaceHash = readFileSync(join(folder, "interface.txt"), "utf8").trim();
+    if (interfaceHash !== expected) throw new KvquantError("NATIVE_UNAVAILABLE", `CUDA kernels: expected those of interface ${expected}, the addon's, got ${interfaceHash} in ${folder}; ${rebuild}`);
+    return Object.fromEntries(KERNEL_FAMILIES.map((family) => [family, readFileSync(join(folder, `${family}.fatbin`))])) as unknown as Record<KernelFamily, Uint8Array>;
   } catch (error) {
-    throw new KvquantError("NATIVE_UNAVAILABLE", `CUDA kernels: expected a fatbin of each family in ${kernelFolder}, got none (${(error as Error).message}); build them with "pnpm --filter @kvquant/cuda build:kernels"`, { cause: error });
+    if (error instanceof KvquantError) throw error;
+    throw new KvquantError("NATIVE_UNAVAILABLE", `CUDA kernels: expected interface.txt and a fatbin of each family in ${folder}, got none (${(error as Error).message}); ${rebuild}`, { cause: error });
   }
 }

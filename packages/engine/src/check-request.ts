@@ -56,7 +56,7 @@ export function checkSessionId(id: string): void {
 }
 
 /** The tokens as a plain array. @throws INVALID_ARGUMENT */
-export function checkTokens(what: string, tokens: ArrayLike<number>, vocabulary: number): number[] {
+function checkTokens(what: string, tokens: ArrayLike<number>, vocabulary: number): number[] {
   const list = Array.from(tokens);
   for (const token of list) checkInteger(what, token, { minimum: 0, maximum: vocabulary - 1 });
   return list;

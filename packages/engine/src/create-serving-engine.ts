@@ -46,7 +46,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
   const tableBytes = empty.bytes().tables;
   // Without compression there are no sinks: prefixes are cut where chunks of exact tokens end.
   const chain = createPrefixChain(identifyCache({ model, artifact, probe, cache: empty, sinkTokens, tailTokens }), artifact === "fp16" ? 0 : sinkTokens);
-  const cost = createCacheCost({ shape: model.shape, probe, sinkTokens, tailTokens });
+  const cost = createCacheCost({ shape: model.shape, layers: artifact === "fp16" ? undefined : artifact.layers, probe, sinkTokens, tailTokens });
   const points = createResumePoints(chain, empty);
   const runner = createStepRunner(model, empty);
   const emit = options.onEvent ?? (() => undefined);
@@ -104,7 +104,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
 
   /** Sessions that are pinned may take half of the memory. */
   function checkSessionRoom(request: CheckedRequest): void {
-    const wanted = scheduler.memory.pinnedBytes() + scheduler.memory.neededBytes(request);
+    const wanted = scheduler.memory.pinnedBytes() + scheduler.memory.leastBytes(request);
     if (second === undefined && wanted > options.cacheBytes / 2) {
       throw new KvquantError("OUT_OF_CAPACITY", `session ${request.session}: expected sessions within half of cacheBytes, ${options.cacheBytes / 2}, got ${wanted} with this one; delete some, or give the engine a store`);
     }

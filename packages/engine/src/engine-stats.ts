@@ -37,7 +37,7 @@ export interface EngineStats {
   readonly prefixBytes: number;
   /** What fp16 takes for the tokens held. */
   readonly fp16Bytes: number;
-  /** True bits per value of a full page; undefined for fp16. */
+  /** True bits per value of the closed pages seen so far; undefined before there was one, and for fp16. */
   readonly bitsPerValue?: { readonly key: number; readonly value: number; readonly mean: number };
   /** Closed pages held, each counted once over sequences and resume points. */
   readonly pages: number;

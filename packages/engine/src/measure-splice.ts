@@ -47,7 +47,7 @@ export interface SpliceEffect {
 export async function measureSplice({ model, artifact, tailTokens = 64, prefix, document, question }: SpliceCase): Promise<SpliceEffect> {
   const sinkTokens = artifact.sinkTokens;
   const chain = createPrefixChain("measureSplice", sinkTokens);
-  const cost = createCacheCost({ shape: model.shape, probe: encodeProbePages(artifact, undefined), sinkTokens, tailTokens });
+  const cost = createCacheCost({ shape: model.shape, layers: artifact.layers, probe: encodeProbePages(artifact, undefined), sinkTokens, tailTokens });
   const make = (kind: KvqArtifact | "fp16" = artifact): KvCache => model.createCache({ artifact: kind, tailTokens });
   const prompt = [...prefix, ...document, ...question];
   /** Log-probabilities after each token of the question, of a cache that holds `from` of the prompt's tokens. */

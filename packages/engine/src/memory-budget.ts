@@ -46,9 +46,9 @@ export class MemoryBudget {
     return this.#parts.running.reduce((sum, sequence) => sum + sequence.bytes, 0);
   }
 
-  /** Bytes a request takes at most when it is alone. */
-  neededBytes(request: { readonly prompt: ArrayLike<number>; readonly maxTokens: number }): number {
-    return this.#parts.cost.peakBytes(request.prompt.length + request.maxTokens + MARGIN_TOKENS);
+  /** The least a request can take at its peak when it is alone: with less it can never run. */
+  leastBytes(request: { readonly prompt: ArrayLike<number>; readonly maxTokens: number }): number {
+    return this.#parts.cost.leastPeakBytes(request.prompt.length + request.maxTokens + MARGIN_TOKENS);
   }
 
   /** Bytes that are left when all that can be freed is. */

@@ -1,4 +1,4 @@
-/** What an artifact's codecs make of one fixed page of noise: their sizes, and bytes that tell codecs apart. */
+/** What an artifact's codecs make of one fixed page of noise: bytes that tell codecs apart, and sizes until real pages were seen. */
 
 import { openArtifact } from "@kvquant/quant";
 import type { KvqArtifact, Quantizer } from "@kvquant/quant";

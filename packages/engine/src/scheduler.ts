@@ -44,7 +44,7 @@ export class Scheduler {
   /** Queues a checked request; `onPoint` is told of the resume point its cache becomes when it is done. @throws OUT_OF_CAPACITY */
   submit(request: CheckedRequest, onPoint?: (point: ResumePoint) => void): Sequence {
     const { limits, model } = this.#parts;
-    const needed = this.memory.neededBytes(request);
+    const needed = this.memory.leastBytes(request);
     const free = this.memory.freeableBytes();
     if (needed > free) {
       throw new KvquantError("OUT_OF_CAPACITY", `submit: expected a request that fits the ${limits.cacheBytes} bytes of the cache (${free} of them can be freed), got ${request.prompt.length} prompt and ${request.maxTokens} new tokens, which take ${needed}; shorten it, or raise cacheBytes`);
@@ -266,9 +266,10 @@ export class Scheduler {
       this.#fail(sequence, outcome.error);
       return;
     }
-    const { points } = this.#parts;
+    const { points, cost } = this.#parts;
     sequence.held += rows;
     points.measure(sequence);
+    if (cost.closedPages(sequence.held) > cost.closedPages(sequence.held - rows)) cost.observe(sequence.cache!);
     if (sequence.splice?.after === sequence.held) this.#splice(sequence, sequence.splice);
     else if (sequence.cuts.includes(sequence.held)) this.#leavePoint(sequence);
     if (outcome.logits !== undefined) this.#continue(sequence, outcome.logits);

@@ -14,7 +14,7 @@ export interface Geometry {
 }
 
 /** Throws INVALID_ARGUMENT for sizes that no cache has. */
-export function checkGeometry({ kvHeads, headDim, rotaryDim }: Geometry): void {
+function checkGeometry({ kvHeads, headDim, rotaryDim }: Geometry): void {
   checkInteger("kvHeads", kvHeads, { minimum: 1 });
   checkInteger("headDim", headDim, { minimum: 8 });
   check(headDim % 8 === 0, "headDim", "a multiple of 8", headDim);

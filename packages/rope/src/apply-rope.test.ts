@@ -184,4 +184,28 @@ describe("applyRope", () => {
     expect(() => applyRope(x, table, { ...options, pairing: "both" as Pairing })).toThrow(/pairing/);
     expect(x).toEqual(new Float32Array(8).fill(1));
   });
+
+  test.each<[string, Partial<ApplyRopeOptions>, RegExp]>([
+    ["negative rows", { rows: -1 }, /rows/],
+    ["no heads", { heads: 0 }, /heads/],
+    ["a head dim of 1", { headDim: 1 }, /headDim/],
+    ["no rotary dim", { rotaryDim: 0 }, /rotaryDim/],
+    ["an odd rotary dim", { rotaryDim: 3 }, /rotaryDim: expected an even number, got 3/],
+    ["a rotary dim above the head dim", { rotaryDim: 6 }, /rotaryDim/],
+    ["a negative offset", { offset: -1 }, /offset/],
+    ["a fractional offset", { offset: 0.5 }, /offset/],
+  ])("%s is INVALID_ARGUMENT", (_name, change, message) => {
+    const options = { rows: 2, heads: 1, headDim: 4, rotaryDim: 4, pairing: "half", ...change } as const;
+    const act = (): unknown => applyRope(new Float32Array(8), ropeFor({ headDim: 4, rotaryDim: 4 }).tables(0, 8, 8), options);
+    expect(act).toThrow(message);
+    expect(act).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }) as Error);
+  });
+
+  test("a table whose cosines or sines are not as many as it says is refused", () => {
+    const table = ropeFor({ headDim: 4, rotaryDim: 4 }).tables(0, 2, 2);
+    const options = { rows: 2, heads: 1, headDim: 4, rotaryDim: 4, pairing: "half" } as const;
+    for (const change of [{ cos: new Float32Array(3) }, { sin: new Float32Array(5) }, { count: 3 }]) {
+      expect(() => applyRope(new Float32Array(8), { ...table, ...change }, options)).toThrow(/rope table/);
+    }
+  });
 });

@@ -20,7 +20,11 @@ describe("channel permutations", () => {
     }
   });
 
-  test("an odd rotary dim is refused", () => {
-    expect(() => halfToInterleaved(8, 3)).toThrow(/rotaryDim/);
+  test("an odd rotary dim, none, one beyond the head dim, and a head dim of 1 are refused; of 2 there is one pair", () => {
+    for (const permute of [halfToInterleaved, interleavedToHalf]) {
+      for (const rotaryDim of [3, 0, 10]) expect(() => permute(8, rotaryDim)).toThrow(/rotaryDim/);
+      expect(() => permute(1)).toThrow(/headDim/);
+      expect([...permute(2)]).toEqual([0, 1]);
+    }
   });
 });

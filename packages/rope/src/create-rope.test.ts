@@ -186,5 +186,8 @@ describe("createRope", () => {
     expect(() => rope.tables(-1, 1, 1)).toThrow(/tables: position/);
     expect(() => rope.tables(0.5, 1, 1)).toThrow(/tables: position/);
     expect(() => rope.tables(0, NaN, 1)).toThrow(/tables: count/);
+    expect(() => rope.tables(0, -1, 1)).toThrow(/tables: count/);
+    expect(() => rope.tables(0, 1, -1)).toThrow(/tables: sequenceLength/);
+    expect(rope.tables(0, 0, 0).count).toBe(0);
   });
 });

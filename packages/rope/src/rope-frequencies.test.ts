@@ -162,6 +162,29 @@ describe("ropeFrequencies", () => {
     ["too few factors", { scaling: { type: "factors", factors: [1, 2] } }, /expected 64 numbers .* got 2/],
     ["a factor of 0 among factors", { scaling: { type: "factors", factors: Array<number>(64).fill(0) } }, /factors/],
     ["low and high frequency factors swapped", { scaling: { type: "llama3", factor: 8, lowFreqFactor: 4, highFreqFactor: 1, originalMaxPositionEmbeddings: 8192 } }, /highFreqFactor/],
+    ["a head dim of 1", { headDim: 1 }, /rope\.headDim/],
+    ["a fractional head dim", { headDim: 128.5 }, /rope\.headDim/],
+    ["no rotary dim", { rotaryDim: 0 }, /rope\.rotaryDim/],
+    ["an infinite base", { base: Infinity }, /rope\.base/],
+    ["an infinite factor", { scaling: { type: "linear", factor: Infinity } }, /factor/],
+    ["dynamic scaling of a single pair", { rotaryDim: 2, scaling: { type: "dynamic", factor: 2, maxPositionEmbeddings: 8 } }, /rope\.rotaryDim: expected at least 4 for dynamic scaling, got 2/],
+    ["a dynamic factor below 1", { scaling: { type: "dynamic", factor: 0.99, maxPositionEmbeddings: 8 } }, /factor: expected a finite number of at least 1, got 0\.99/],
+    ["an infinite dynamic factor", { scaling: { type: "dynamic", factor: Infinity, maxPositionEmbeddings: 8 } }, /factor/],
+    ["no length to grow from", { scaling: { type: "dynamic", factor: 2, maxPositionEmbeddings: 0 } }, /maxPositionEmbeddings/],
+    ["a yarn factor of 0", { scaling: { type: "yarn", factor: 0, originalMaxPositionEmbeddings: 8 } }, /factor/],
+    ["a betaFast of 0", { scaling: { type: "yarn", factor: 2, originalMaxPositionEmbeddings: 8, betaFast: 0 } }, /betaFast/],
+    ["a negative betaSlow", { scaling: { type: "yarn", factor: 2, originalMaxPositionEmbeddings: 8, betaSlow: -1 } }, /betaSlow/],
+    ["a NaN attention factor", { scaling: { type: "yarn", factor: 2, originalMaxPositionEmbeddings: 8, attentionFactor: NaN } }, /attentionFactor/],
+    ["yarn over no length", { scaling: { type: "yarn", factor: 2, originalMaxPositionEmbeddings: 0 } }, /originalMaxPositionEmbeddings/],
+    ["a llama3 factor of 0", { scaling: { type: "llama3", factor: 0, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositionEmbeddings: 8 } }, /factor/],
+    ["a low frequency factor of 0", { scaling: { type: "llama3", factor: 8, lowFreqFactor: 0, highFreqFactor: 4, originalMaxPositionEmbeddings: 8 } }, /lowFreqFactor/],
+    ["equal low and high frequency factors", { scaling: { type: "llama3", factor: 8, lowFreqFactor: 4, highFreqFactor: 4, originalMaxPositionEmbeddings: 8 } }, /highFreqFactor: expected above lowFreqFactor 4, got 4/],
+    ["llama3 over no length", { scaling: { type: "llama3", factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositionEmbeddings: 0 } }, /originalMaxPositionEmbeddings/],
+    ...([{ factor: 0 }, { attentionFactor: 0 }, { shortFactor: [1] }, { longFactor: [1] }, { shortFactor: [1, 0] }, { longFactor: [1, -1] }, { originalMaxPositionEmbeddings: 1 }] as const).map((change): [string, Partial<RopeConfig>, RegExp] => [
+      `longrope with ${JSON.stringify(change)}`,
+      { rotaryDim: 4, scaling: { type: "longrope", factor: 2, shortFactor: [1, 1], longFactor: [1, 2], originalMaxPositionEmbeddings: 8, ...change } },
+      new RegExp(Object.keys(change)[0]!),
+    ]),
     ["an unknown rule", { scaling: { type: "cubic" } as unknown as RopeScaling }, /rope\.scaling\.type: expected none, linear.* got cubic/],
   ])("%s is refused with INVALID_ARGUMENT", (_name, change, message) => {
     const config: RopeConfig = { headDim: 128, rotaryDim: 128, base: 10_000, scaling: { type: "none" }, ...change };
@@ -171,5 +194,22 @@ describe("ropeFrequencies", () => {
     } catch (error) {
       expect(KvquantError.isInstance(error) && error.code).toBe("INVALID_ARGUMENT");
     }
+  });
+
+  test("a length that is negative, infinite or NaN is refused", () => {
+    const config: RopeConfig = { headDim: 8, rotaryDim: 8, base: 10_000, scaling: { type: "dynamic", factor: 2, maxPositionEmbeddings: 8 } };
+    for (const length of [-1, Infinity, NaN]) expect(() => ropeFrequencies(config, length)).toThrow(/sequenceLength: expected a finite number of at least 0/);
+  });
+
+  test("the smallest sizes and limits there are, are accepted", () => {
+    const smallest: RopeConfig = { headDim: 2, rotaryDim: 2, base: 1.5, scaling: { type: "none" } };
+    expect([...ropeFrequencies(smallest).inverseFrequencies]).toEqual([1]);
+    const dynamic: RopeConfig = { headDim: 4, rotaryDim: 4, base: 100, scaling: { type: "dynamic", factor: 1, maxPositionEmbeddings: 1 } };
+    // Factor 1: the base grows with length over original length, to the power d / (d - 2) = 2.
+    expectRelative([...ropeFrequencies(dynamic, 3).inverseFrequencies], [1, (100 * 3 ** 2) ** -0.5], 1e-15);
+    const longrope: RopeConfig = { headDim: 4, rotaryDim: 4, base: 100, scaling: { type: "longrope", factor: 4, shortFactor: [1, 1], longFactor: [1, 2], originalMaxPositionEmbeddings: 2 } };
+    expect(ropeFrequencies(longrope).attentionFactor).toBeCloseTo(Math.sqrt(3), 14);
+    const yarn: RopeConfig = { headDim: 4, rotaryDim: 4, base: 100, scaling: { type: "yarn", factor: 2, originalMaxPositionEmbeddings: 1 } };
+    expectRelative([...ropeFrequencies(yarn).inverseFrequencies], [1, 0.05], 1e-15);
   });
 });

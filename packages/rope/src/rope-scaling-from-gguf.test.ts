@@ -76,4 +76,38 @@ describe("ropeScalingFromGguf", () => {
     expect(codeOf(() => ropeScalingFromGguf({ "llama.rope.scaling.attn_factor": 2 }, "llama"))).toBe("UNSUPPORTED");
     expect(codeOf(() => ropeScalingFromGguf({ "llama.rope.scaling.factor": "8" }, "llama"))).toBe("INVALID_ARGUMENT");
   });
+
+  test("a log multiplier divides the attention factor by its own gain, and none or 0 does not", () => {
+    const metadata = (multiplier: number | undefined) => ({
+      "mistral3.rope.scaling.type": "yarn",
+      "mistral3.rope.scaling.factor": 48,
+      "mistral3.rope.scaling.original_context_length": 8192,
+      ...(multiplier !== undefined && { "mistral3.rope.scaling.yarn_log_multiplier": multiplier }),
+    });
+    const gain = (mscale: number): number => 1 + 0.1 * mscale * Math.log(48);
+    const attention = (multiplier?: number): number => (ropeScalingFromGguf(metadata(multiplier), "mistral3") as { attentionFactor: number }).attentionFactor;
+    expect(attention(0.5)).toBeCloseTo(gain(1) / gain(0.5), 14);
+    expect([attention(), attention(0)]).toEqual([gain(1), gain(1)]);
+    expect(ropeScalingFromGguf({ ...metadata(0.5), "mistral3.rope.scaling.factor": 1 }, "mistral3")).toMatchObject({ factor: 1, attentionFactor: 1 });
+  });
+
+  test("an extrapolation factor of 1, or a negative one, which means the default, is yarn's own; 0 and others are UNSUPPORTED", () => {
+    const scaling = ropeScalingFromGguf(yarn, "qwen2");
+    for (const extrapolation of [1, -1, -0.5]) expect(ropeScalingFromGguf({ ...yarn, "qwen2.rope.scaling.yarn_ext_factor": extrapolation }, "qwen2")).toEqual(scaling);
+    for (const extrapolation of [0, 2]) expect(codeOf(() => ropeScalingFromGguf({ ...yarn, "qwen2.rope.scaling.yarn_ext_factor": extrapolation }, "qwen2"))).toBe("UNSUPPORTED");
+  });
+
+  test("an attention factor without yarn or longrope is UNSUPPORTED, 1 is none", () => {
+    expect(codeOf(() => ropeScalingFromGguf({ "llama.rope.scaling.type": "none", "llama.rope.scaling.attn_factor": 2 }, "llama"))).toBe("UNSUPPORTED");
+    expect(ropeScalingFromGguf({ "llama.rope.scaling.attn_factor": 1 }, "llama")).toEqual({ type: "none" });
+    expect(ropeScalingFromGguf({ "phi3.rope.scaling.type": "longrope", "phi3.context_length": 8 }, "phi3", { short: Float32Array.of(1), long: Float32Array.of(2) })).toMatchObject({ attentionFactor: 1, originalMaxPositionEmbeddings: 8 });
+  });
+
+  test("tensors of another rule are INVALID_ARGUMENT, and values that are null are absent", () => {
+    const pair = { short: Float32Array.of(1), long: Float32Array.of(2) };
+    expect(() => ropeScalingFromGguf({}, "llama", pair)).toThrow(/rope factors: expected one rope_freqs tensor without longrope, got short and long ones/);
+    expect(() => ropeScalingFromGguf({ "phi3.rope.scaling.type": "longrope" }, "phi3", Float32Array.of(1))).toThrow(/got rope_freqs/);
+    expect(() => ropeScalingFromGguf({ "phi3.rope.scaling.type": "longrope" }, "phi3")).toThrow(/got none/);
+    expect(ropeScalingFromGguf({ "llama.rope.scaling.factor": null }, "llama")).toEqual({ type: "none" });
+  });
 });

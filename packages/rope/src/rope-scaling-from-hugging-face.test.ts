@@ -88,4 +88,47 @@ describe("ropeScalingFromHuggingFace", () => {
     expect(codeOf(() => ropeScalingFromHuggingFace({ rope_scaling: "linear" }))).toBe("INVALID_ARGUMENT");
     expect(codeOf(() => ropeConfigFromHuggingFace({ hidden_size: 64 }))).toBe("INVALID_ARGUMENT");
   });
+
+  test("an attention factor is kept by yarn and longrope; a truncate that is no boolean is not read", () => {
+    const yarn = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 8, attention_factor: 1.5, truncate: "no" };
+    expect(ropeScalingFromHuggingFace({ rope_scaling: yarn })).toEqual({ type: "yarn", factor: 4, originalMaxPositionEmbeddings: 8, attentionFactor: 1.5 });
+    const longrope = { rope_type: "longrope", factor: 4, original_max_position_embeddings: 8, attention_factor: 1.5, short_factor: [1], long_factor: [2] };
+    expect(ropeScalingFromHuggingFace({ rope_scaling: longrope })).toEqual({ type: "longrope", factor: 4, originalMaxPositionEmbeddings: 8, attentionFactor: 1.5, shortFactor: [1], longFactor: [2] });
+  });
+
+  test("the original length is the rule's own, else the model's; dynamic and yarn fall back on the other one", () => {
+    const both = { max_position_embeddings: 64, original_max_position_embeddings: 16 };
+    expect(ropeScalingFromHuggingFace({ ...both, rope_scaling: { type: "yarn", original_max_position_embeddings: 32 } })).toEqual({ type: "yarn", factor: 2, originalMaxPositionEmbeddings: 32 });
+    expect(ropeScalingFromHuggingFace({ ...both, rope_scaling: { type: "yarn" } })).toEqual({ type: "yarn", factor: 4, originalMaxPositionEmbeddings: 16 });
+    expect(ropeScalingFromHuggingFace({ max_position_embeddings: 64, rope_scaling: { type: "yarn", factor: 3 } })).toEqual({ type: "yarn", factor: 3, originalMaxPositionEmbeddings: 64 });
+    expect(ropeScalingFromHuggingFace({ ...both, rope_scaling: { type: "dynamic", factor: 2 } })).toMatchObject({ maxPositionEmbeddings: 64 });
+    expect(ropeScalingFromHuggingFace({ rope_scaling: { type: "dynamic", factor: 2, original_max_position_embeddings: 16 } })).toMatchObject({ maxPositionEmbeddings: 16 });
+    const longrope = { type: "longrope", short_factor: [1], long_factor: [2] };
+    expect(ropeScalingFromHuggingFace({ max_position_embeddings: 64, rope_scaling: { ...longrope, factor: 3 } })).toMatchObject({ factor: 3, originalMaxPositionEmbeddings: 64 });
+  });
+
+  test("every number a rule needs is asked for by its name", () => {
+    const llama3: Record<string, unknown> = { type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 };
+    for (const key of ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"]) {
+      const { [key]: _left, ...rest } = llama3;
+      expect(() => ropeScalingFromHuggingFace({ rope_scaling: rest })).toThrow(`rope: ${key}: expected a number, got undefined`);
+    }
+    expect(() => ropeScalingFromHuggingFace({ rope_scaling: { type: "dynamic" } })).toThrow(/factor/);
+    expect(() => ropeScalingFromHuggingFace({ rope_scaling: { type: "dynamic", factor: 2 } })).toThrow(/max_position_embeddings/);
+    expect(() => ropeScalingFromHuggingFace({ rope_scaling: { type: "yarn", factor: 2 } })).toThrow(/original_max_position_embeddings/);
+    expect(() => ropeScalingFromHuggingFace({ rope_scaling: { type: "longrope", original_max_position_embeddings: 4 } })).toThrow(/max_position_embeddings/);
+    const divisors = { type: "longrope", factor: 2, original_max_position_embeddings: 8, short_factor: [1], long_factor: [1] };
+    for (const change of [{ short_factor: undefined }, { short_factor: [1, "2"] }, { long_factor: "1" }]) {
+      expect(() => ropeScalingFromHuggingFace({ rope_scaling: { ...divisors, ...change } })).toThrow(/_factor: expected an array of numbers/);
+    }
+    expect(() => ropeScalingFromHuggingFace({ rope_scaling: [] })).toThrow(/rope_scaling: expected an object or null/);
+    expect(() => ropeConfigFromHuggingFace({ num_attention_heads: 2 })).toThrow(/hidden_size/);
+    expect(() => ropeConfigFromHuggingFace({ head_dim: 63 })).toThrow(/rotaryDim/);
+  });
+
+  test("a partial rotary factor outside the dictionary counts, and is rounded down to whole channels", () => {
+    expect(ropeConfigFromHuggingFace({ head_dim: 80, partial_rotary_factor: 0.25 })).toEqual({ headDim: 80, rotaryDim: 20, base: 10_000, scaling: { type: "none" } });
+    expect(ropeConfigFromHuggingFace({ head_dim: 10, partial_rotary_factor: 0.69 }).rotaryDim).toBe(6);
+    expect(ropeConfigFromHuggingFace({ head_dim: 8, rope_theta: 500 }).base).toBe(500);
+  });
 });

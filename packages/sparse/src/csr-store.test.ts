@@ -221,6 +221,37 @@ describe("csrStore", () => {
     expect(() => wide.appendRow([0], [1e39])).toThrowError(invalid);
   });
 
+  it("says in which layout and value type it holds them, in a copy too", () => {
+    for (const valueType of ["fp16", "fp32"] as const) {
+      const store = csrStore({ cols: 3, valueType });
+      store.appendRow([1], [2]);
+      expect([store.valueType, store.slice(0, 1).valueType, store.slice(0, 0).valueType]).toEqual([valueType, valueType, valueType]);
+      const csr = store.matrix();
+      const csc = toCsc(csr);
+      expect([csr, store.slice(0, 1).matrix(), csc, toCsr(csc), transpose(csr), transpose(csc)].map(({ layout }) => layout)).toEqual(["csr", "csr", "csc", "csr", "csc", "csr"]);
+    }
+    expect(csrStore({ cols: 3 }).matrix().layout).toBe("csr");
+  });
+
+  it("refuses more entries than row starts can count, before it reads them", () => {
+    const row = (length: number): ArrayLike<number> => ({ length });
+    const store = csrStore({ cols: 2 ** 32 });
+    const capacity = expect.objectContaining({ code: "OUT_OF_CAPACITY" }) as Error;
+    expect(() => store.appendRow(row(2 ** 32), row(2 ** 32))).toThrowError(capacity);
+    expect(() => store.appendRow(row(2 ** 32 - 1), row(2 ** 32 - 1))).toThrowError(invalid); // room enough: the first index is missing
+    store.appendRow([7], [1]);
+    expect(() => store.appendRow(row(2 ** 32 - 1), row(2 ** 32 - 1))).toThrowError(capacity);
+  });
+
+  it("makes room for a product with a matrix where none is given", () => {
+    const store = csrStore({ cols: 2 });
+    store.appendRow([0, 1], [2, 3]);
+    store.appendRow([1], [4]);
+    store.appendRow([], []);
+    const dense = { data: Float32Array.of(1, 10, 100, 1000), rows: 2, cols: 2 };
+    expect(multiplyMatrix(store.matrix(), dense)).toEqual({ data: Float32Array.of(302, 3020, 400, 4000, 0, 0), rows: 3, cols: 2 });
+  });
+
   it("refuses rows that do not exist and shapes that do not fit", () => {
     const store = csrStore({ cols: 8 });
     expect(() => store.rowLength(0)).toThrowError(invalid);
@@ -238,5 +269,8 @@ describe("csrStore", () => {
     expect(() => multiplyMatrix(matrix, { data: new Float32Array(7), rows: 7, cols: 1 })).toThrowError(invalid);
     expect(() => multiplyMatrix(matrix, { data: new Float32Array(7), rows: 8, cols: 1 })).toThrowError(invalid);
     expect(() => multiplyMatrix(matrix, { data: new Float32Array(8), rows: 8, cols: 1 }, { data: new Float32Array(2), rows: 2, cols: 1 })).toThrowError(invalid);
+    for (const [rows, cols] of [[2, 1], [1, 2]] as const) {
+      expect(() => multiplyMatrix(matrix, { data: new Float32Array(8), rows: 8, cols: 1 }, { data: new Float32Array(1), rows, cols })).toThrowError(invalid);
+    }
   });
 });

@@ -23,7 +23,7 @@ export interface CsrStore {
   readonly packedByteLength: number;
   /**
    * Appends a row in amortised O(its entries); fp16 values are rounded to nearest even.
-   * @throws INVALID_ARGUMENT unless indices are strictly ascending and below `cols`, and values as many, finite, and within the value type
+   * @throws INVALID_ARGUMENT unless indices are strictly ascending and below `cols`, and values as many, finite, and within the value type; OUT_OF_CAPACITY beyond 2^32 - 1 entries
    */
   appendRow(indices: ArrayLike<number>, values: ArrayLike<number>): void;
   /**
@@ -68,6 +68,9 @@ function storeOf(initial: SparseMatrix<"csr">): CsrStore {
 
   function checkRow(what: string, newIndices: ArrayLike<number>, newValues: ArrayLike<number>): void {
     checkLength(`${what}: values`, newValues, newIndices.length);
+    if (entries + newIndices.length > MAXIMUM_ENTRIES) {
+      throw new KvquantError("OUT_OF_CAPACITY", `${what}: expected at most ${MAXIMUM_ENTRIES} entries, got ${entries + newIndices.length}; start another store`);
+    }
     let previous = -1;
     for (let i = 0; i < newIndices.length; i++) {
       const index = newIndices[i]!;
@@ -79,9 +82,6 @@ function storeOf(initial: SparseMatrix<"csr">): CsrStore {
       if (!(stored < (valueType === "fp16" ? 0x7c00 : Number.POSITIVE_INFINITY))) {
         throw new KvquantError("INVALID_ARGUMENT", `${what}: expected finite ${valueType} values, got ${newValues[i]} at column ${index}; clamp it first`);
       }
-    }
-    if (entries + newIndices.length > MAXIMUM_ENTRIES) {
-      throw new KvquantError("OUT_OF_CAPACITY", `${what}: expected at most ${MAXIMUM_ENTRIES} entries, got ${entries + newIndices.length}; start another store`);
     }
   }
 

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { roundToHalf } from "@kvquant/packing";
+import { csrStore } from "./csr-store.js";
 import { decodePageOutliers, encodePageOutliers, pageOutlierByteLength } from "./page-outliers.js";
 import type { OutlierEntries } from "./page-outliers.js";
 import { entriesFromRows, rowsFromEntries } from "./page-rows.js";
@@ -117,6 +118,24 @@ describe("page outliers", () => {
       expect(() => decodePageOutliers(new Uint8Array(32), 0, limits)).toThrowError(invalid);
     }
     expect(() => decodePageOutliers(new Uint8Array(32), -1)).toThrowError(invalid);
+  });
+
+  it("takes rows of as many outliers as a token can have, and copies them out of the store", () => {
+    const store = csrStore({ cols: 16, valueType: "fp32" });
+    store.appendRow(Array.from({ length: 15 }, (_, i) => i), new Float32Array(15).fill(2));
+    const entries = entriesFromRows(store);
+    expect(decodePageOutliers(encodePageOutliers(entries), 0, { tokens: 1, headDim: 15 }).entries).toEqual(entries);
+    store.truncate(0);
+    store.appendRow([3], [9]);
+    expect([...entries.deltas]).toEqual(new Array<number>(15).fill(2));
+    expect(entries.indices[0]).toBe(0);
+  });
+
+  it("says of a truncated section how many bytes there are from where it starts", () => {
+    const bytes = new Uint8Array(40);
+    expect(() => decodePageOutliers(bytes, 10)).toThrowError("expected 32 bytes of counts, got 30");
+    bytes[10] = 15; // 15 entries of token 12 of a section that starts at 4
+    expect(() => decodePageOutliers(bytes.subarray(0, 38), 4)).toThrowError("expected 80 bytes for 15 entries, got 34");
   });
 
   it("refuses store rows with more outliers than a page's token can have", () => {

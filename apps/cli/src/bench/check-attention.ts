@@ -20,7 +20,7 @@ export interface AttentionCheck {
 }
 
 /** Values are of the order of 1. Keys are stored in fp16 after RoPE where they are exact; compressed pages are read in 16-bit arithmetic. */
-export const attentionErrorBound = { fp16: 4e-3, compressed: 1e-2 } as const;
+const attentionErrorBound = { fp16: 4e-3, compressed: 1e-2 } as const;
 
 /**
  * Largest difference over the channels of the last query head of layer 0. Pages are decoded by the TypeScript codecs; sinks and the newest tokens are the inputs themselves.

@@ -14,7 +14,7 @@ const plain = { normEpsilon: 1e-5, attentionBias: false, queryKeyNorm: false } a
 const rope = (headDim: number, base: number): NativeModelShape["rope"] => ({ headDim, rotaryDim: headDim, base, scaling: { type: "none" } });
 
 /** By name. */
-export const modelShapes = {
+const modelShapes = {
   smollm2: { ...plain, layers: 30, width: 576, queryHeads: 9, kvHeads: 3, headDim: 64, feedForward: 1536, vocabulary: 49_152, rope: rope(64, 100_000) },
   /** The head is cut to 32,768 of 151,936 rows: it has nothing to do with the cache. */
   "qwen2.5-1.5b": { ...plain, normEpsilon: 1e-6, attentionBias: true, layers: 28, width: 1536, queryHeads: 12, kvHeads: 2, headDim: 128, feedForward: 8960, vocabulary: 32_768, rope: rope(128, 1_000_000) },

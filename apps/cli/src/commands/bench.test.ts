@@ -37,7 +37,7 @@ async function runJson(argv: readonly string[], signal?: AbortSignal) {
 const example = fileURLToPath(new URL("../../../examples/custom-quantizer/quantizer.mjs", import.meta.url));
 
 describe("kvquant bench", () => {
-  it.each(["attention", "model", "encode", "memory"])("%s has help that names its options, on standard output with exit code 0", async (name) => {
+  it.each(["attention", "model", "encode", "memory", "cuda"])("%s has help that names its options, on standard output with exit code 0", async (name) => {
     const { code, stdout, stderr } = await runBench([name, "--help"]);
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout).toContain(`Usage: kvquant bench ${name}`);
@@ -155,5 +155,18 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
     setTimeout(() => controller.abort(), 200);
     const { code, document } = await runJson(["memory", "--tokens", "3000000", "--cache", "kvq2"], controller.signal);
     expect([code, document.error.code]).toEqual([130, "CANCELLED"]);
+  });
+
+  it("cuda says why there is nothing to measure where no driver can be opened", async () => {
+    const driver = process.env["KVQUANT_CUDA_DRIVER"];
+    process.env["KVQUANT_CUDA_DRIVER"] = "libcuda-of-nobody.so.1";
+    try {
+      const { code, stdout, stderr } = await runBench(["cuda"]);
+      expect([code, stdout]).toEqual([1, ""]);
+      expect(stderr).toMatch(/NATIVE_UNAVAILABLE.*expected a GPU, got none: .*libcuda-of-nobody/s);
+    } finally {
+      if (driver === undefined) delete process.env["KVQUANT_CUDA_DRIVER"];
+      else process.env["KVQUANT_CUDA_DRIVER"] = driver;
+    }
   });
 });

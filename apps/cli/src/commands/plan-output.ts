@@ -35,7 +35,7 @@ export function formatFront(front: readonly PlanFigures[], tokens: number): stri
 }
 
 /** The points next to `count` bits spaced evenly over the front. */
-export function thinFront(front: readonly PlanFigures[], count: number): PlanFigures[] {
+function thinFront(front: readonly PlanFigures[], count: number): PlanFigures[] {
   const [first, last] = [front[0]!, front.at(-1)!];
   const kept = new Set<PlanFigures>();
   for (let index = 0; index < count; index++) {

@@ -11,7 +11,7 @@ export function storeKey(key) {
 }
 
 /** An error that the server answered; `status` is undefined when there was no answer. */
-export class ServerError extends Error {
+class ServerError extends Error {
   constructor(message, status, code) {
     super(message);
     this.status = status;

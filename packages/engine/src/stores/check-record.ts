@@ -3,7 +3,7 @@
 import { KvquantError, check, checkInteger } from "@kvquant/spec";
 
 /** Longest key, in UTF-8 bytes: what fits an LMDB key with room for the part number. */
-export const MAX_KEY_BYTES = 512;
+const MAX_KEY_BYTES = 512;
 
 /** @throws INVALID_ARGUMENT unless the key is a string of 1 to MAX_KEY_BYTES bytes without NUL */
 export function checkKey(store: string, key: string): void {

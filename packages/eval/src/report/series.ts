@@ -3,7 +3,7 @@
 import type { FidelityReport } from "../suite/suite-report.js";
 
 /** Colours in the style sheet. */
-export const SERIES_COLOURS = 8;
+const SERIES_COLOURS = 8;
 
 /** How a cache is drawn. */
 export interface SeriesLook {

@@ -7,7 +7,7 @@ import type { Session } from "./session.js";
 import type { Weights } from "./weights.js";
 
 /** Rows of one run: a tile of activations stays in the processor's caches (a product [256, 576] x [576, 3072] ran at 160 GFLOP/s, with 2,048 rows at 75). */
-export const TILE_ROWS = 256;
+const TILE_ROWS = 256;
 
 /** Activations of one layer, `[rows, ...]`, kept by the caller and reused from layer to layer. */
 export interface Activations {

@@ -3,7 +3,7 @@
 import { floatFromHalf, halfFromFloat } from "@kvquant/packing";
 
 /** Largest finite half. */
-export const MAXIMUM_HALF = 65504;
+const MAXIMUM_HALF = 65504;
 
 /** `x` rounded to the nearest half; what would become infinite saturates at 65,504. */
 export function finiteHalf(x: number): number {

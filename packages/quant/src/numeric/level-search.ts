@@ -30,7 +30,7 @@ export function prepareSearch(midpoints: Float32Array): LevelSearch {
 }
 
 /** Count of midpoints below `x`, the code of its nearest level; a tie goes to the lower level. NaN gives a code like any other. */
-export function findCode(midpoints: Float32Array, base: Uint8Array, x: number): number {
+function findCode(midpoints: Float32Array, base: Uint8Array, x: number): number {
   const cell = x <= -1 ? 0 : x >= 1 ? CELLS : ((x + 1) * (CELLS / 2)) | 0;
   let code = base[cell]!;
   while (code > 0 && !(midpoints[code - 1]! < x)) code--;

@@ -8,7 +8,7 @@ import type { OutlierEntries } from "@kvquant/sparse";
 export const OUTLIER_SLOTS = 15;
 
 /** Counts the marks of each token in `mask` `[rows, 64]`. */
-export function countMarks(mask: Uint8Array, rows: number, tokens: number): Uint16Array {
+function countMarks(mask: Uint8Array, rows: number, tokens: number): Uint16Array {
   const counts = new Uint16Array(PAGE_TOKENS);
   for (let row = 0; row < rows; row++) {
     for (let token = 0; token < tokens; token++) counts[token]! += mask[row * PAGE_TOKENS + token]!;

@@ -131,7 +131,7 @@ function changesText(codec: BlockCodec, block: EncodedBlock, { headDim, bits, kv
 }
 
 /** Codec and input of one page. */
-export function makeGoldenPage(page: GoldenPage): { codec: BlockCodec; x: Matrix; planChecksum: string } {
+function makeGoldenPage(page: GoldenPage): { codec: BlockCodec; x: Matrix; planChecksum: string } {
   const draw = drawsFrom(page.seed);
   const plan = makePlan(page, draw);
   return { codec: openPlan(page, plan), x: makeInput(page, plan, draw), planChecksum: hex(crc32(bytesOf(Object.values(plan).flatMap((array) => [...array])))) };

@@ -1,0 +1,42 @@
+/** `kvquant bench cuda`: the kernels on a GPU, checked first, against fp16 flash-decode and against cuBLAS. */
+
+import { Command } from "commander";
+import { cudaInfo } from "@kvquant/cuda";
+import { KvquantError } from "@kvquant/spec";
+import { buildCudaProgram, createProgramRunner, findCheckout } from "../bench/cuda-program.js";
+import { createContext } from "../context.js";
+import type { Io } from "../io.js";
+import { addCommonOptions } from "../options.js";
+import type { CommonOptions } from "../options.js";
+
+/** In the order they run: nothing is timed that was not checked. */
+const PARTS = ["check", "matvec", "attend"] as const;
+
+export function benchCudaCommand(io: Io): Command {
+  const command = new Command("cuda")
+    .description("Checks the CUDA kernels against float64 on the GPU at hand, then times the paper's matrix-vector products against cuBLAS, and decode attention against fp16 flash-decode. Needs a checkout of the project; nvcc comes from PyPI where it is missing.")
+    .argument("[shape]", "only attention shapes whose name begins so, such as llama7b");
+  return addCommonOptions(command).action((shape: string | undefined, options: CommonOptions) => benchCuda(shape, options, io));
+}
+
+async function benchCuda(shape: string | undefined, options: CommonOptions, io: Io): Promise<void> {
+  const context = createContext(io, options);
+  const { available, reason, devices } = cudaInfo();
+  if (!available) throw new KvquantError("NATIVE_UNAVAILABLE", `bench cuda: expected a GPU, got none: ${reason}`);
+  const root = findCheckout();
+  const run = createProgramRunner(root, context.signal);
+  const program = await context.progress.run("compiling the kernels for this GPU", () => buildCudaProgram(root, run));
+  const results: Record<string, string[]> = {};
+  for (const part of PARTS) {
+    const lines: string[] = (results[part] = []);
+    const code = await context.progress.run(part, (update) =>
+      run(program, part === "attend" && shape !== undefined ? [part, shape] : [part], (line) => {
+        lines.push(line);
+        update(0, line);
+      }),
+    );
+    context.print(lines.join("\n"));
+    if (code !== 0) throw new KvquantError("NATIVE_UNAVAILABLE", `bench cuda: expected ${part} to pass on ${devices[0]?.name ?? "the GPU"}, got exit code ${code}: ${lines.slice(-3).join("\n")}`);
+  }
+  context.printJson({ device: devices[0], ...results });
+}
