@@ -9,9 +9,9 @@ import { makeApi } from "./make-api.mjs";
 /** This package. */
 export const docsFolder = join(import.meta.dirname, "..");
 /** The repository. */
-export const repository = join(docsFolder, "..", "..");
+const repository = join(docsFolder, "..", "..");
 /** Where the site is built to. */
-export const siteFolder = join(docsFolder, "dist", "site");
+const siteFolder = join(docsFolder, "dist", "site");
 
 /** Writes all Markdown and the menu that VitePress builds from. */
 export async function prepareSite() {
