@@ -29,16 +29,17 @@ export function checkLinks(folder, base = "/") {
       links++;
       const [path = "", hash] = address.split("#");
       const file = path === "" ? page : fileOf(page, path, base);
-      if (!existsSync(join(folder, file))) problems.push(`${page}: ${address} leads nowhere`);
+      if (file === undefined || !existsSync(join(folder, file))) problems.push(`${page}: ${address} leads nowhere`);
       else if (hash !== undefined && hash !== "" && places.has(file) && !places.get(file)?.has(decodeURIComponent(hash))) problems.push(`${page}: ${address} names no place of ${file}`);
     }
   }
   return { pages: pages.length, links, problems: [...new Set(problems)] };
 }
 
-/** @param {string} page @param {string} path @param {string} base */
+/** The file of a path, or undefined for one outside the base. @param {string} page @param {string} path @param {string} base @returns {string | undefined} */
 function fileOf(page, path, base) {
-  const file = path.startsWith(base) ? path.slice(base.length) : path.startsWith("/") ? path.slice(1) : posix.join(posix.dirname(page), path);
+  if (path.startsWith("/") && !path.startsWith(base)) return undefined;
+  const file = path.startsWith("/") ? path.slice(base.length) : posix.join(posix.dirname(page), path);
   if (file === "" || file.endsWith("/")) return `${file}index.html`;
   return posix.extname(file) === "" ? `${file}.html` : decodeURIComponent(file);
 }

@@ -33,6 +33,7 @@ it("counts links that lead somewhere: pages, places, folders, files, addresses o
 
 it("names pages, places and pictures that are not there, and what would be loaded from elsewhere", () => {
   const folder = site({ "index.html": '<a href="/b.html">b</a><a href="a.html#no">a</a><img src="c.png"><script src="https://cdn.example/x.js"></script>', "a.html": '<h2 id="yes">' });
+  expect(checkLinks(site({ "index.html": '<a href="/a.html">a</a>', "a.html": "" }), "/base/").problems).toEqual(["index.html: /a.html leads nowhere"]);
   expect(checkLinks(folder).problems).toEqual([
     "index.html: /b.html leads nowhere",
     "index.html: a.html#no names no place of a.html",

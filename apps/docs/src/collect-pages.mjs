@@ -55,7 +55,8 @@ function pageText(page, { root, routes }) {
   const context = { root, routes, route: page.route };
   // Pages written for the site link to its routes, which VitePress checks.
   const linked = page.source.startsWith("apps/docs/pages/") ? chosen : rewriteLinks(chosen, { ...context, source: page.source });
-  return mapLines(linked, (line) => fillLine(line, { ...context, source: page.source }));
+  const filled = mapLines(linked, (line) => fillLine(line, { ...context, source: page.source }));
+  return page.route.startsWith("packages/") ? `${filled.trimEnd()}\n\nAll exports: [API](../api/@kvquant/${posix.basename(page.route)}.md).\n` : filled;
 }
 
 /** @param {string} root @param {string} source */

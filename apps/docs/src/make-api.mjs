@@ -1,7 +1,7 @@
 // The API pages: typedoc reads every package's entry points and writes a page of Markdown for each.
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Application } from "typedoc";
+import { Application, Comment } from "typedoc";
 import { packageNames } from "./site-map.mjs";
 
 /** @typedef {{ text: string, link: string }} MenuItem */
@@ -37,9 +37,10 @@ export async function makeApi({ root, folder }) {
   const project = await application.convert();
   if (project === undefined) throw new Error("typedoc could not read the sources");
   for (const module of project.children ?? []) {
-    const name = entries.find(({ file }) => module.sources?.[0]?.fileName === file || module.name === moduleName(file))?.name;
-    if (name === undefined) throw new Error(`typedoc gave a module "${module.name}" that is no entry point`);
-    module.name = name;
+    const entry = entries.find(({ file }) => module.name === file.replace(/\/index\.ts$/, ""));
+    if (entry === undefined) throw new Error(`typedoc gave a module "${module.name}" that is no entry point`);
+    module.name = entry.name;
+    module.comment = new Comment([{ kind: "text", text: purposeOf(readFileSync(join(root, entry.file), "utf8")) }]);
   }
   application.validate(project);
   if (application.logger.hasErrors() || application.logger.hasWarnings()) throw new Error("typedoc found what is told above");
@@ -66,6 +67,7 @@ const markdownOptions = {
   enumMembersFormat: "table",
   useCodeBlocks: true,
   expandObjects: false,
+  expandParameters: true,
   sanitizeComments: true,
   useHTMLEncodedBrackets: true,
   // Places have the names that typedoc links to, whatever VitePress would make of the headings.
@@ -96,7 +98,7 @@ function entryPoints(root, place) {
   return Object.keys(exports).map((path) => (path === "." ? { name, file: `${place}/src/index.ts` } : { name: `${name}${path.slice(1)}`, file: `${place}/src${path.slice(1)}/index.ts` }));
 }
 
-/** What typedoc calls the module of a file. @param {string} file */
-function moduleName(file) {
-  return file.replace(/\/index\.ts$/, "");
+/** The comment that every file begins with. @param {string} source */
+function purposeOf(source) {
+  return /^\/\*\*(.*?)\*\//s.exec(source)?.[1]?.replaceAll(/\s*\n \* ?/g, " ").trim() ?? "";
 }

@@ -17,14 +17,14 @@ export function mapLines(markdown, change) {
 }
 
 /**
- * The parts of a text below some of its headings of the second level, those headings included, in the order asked for.
+ * The parts of a text below some of its headings of the second level, those headings included, in the order asked for. The beginning of a heading is enough.
  * @param {string} markdown @param {readonly string[]} headings @returns {string}
  */
 export function takeSections(markdown, headings) {
   const parts = splitSections(markdown);
   return headings
     .map((heading) => {
-      const part = parts.get(heading);
+      const part = parts.get(heading) ?? [...parts].find(([name]) => name.startsWith(heading))?.[1];
       if (part === undefined) throw new Error(`no heading "${heading}"; there are ${[...parts.keys()].join(", ")}`);
       return part;
     })

@@ -25,12 +25,13 @@ export function measuredTable(measurements, { id, caches, note = true }) {
       `${(100 * row.top1).toFixed(1)}%`,
     ].join(" | ");
   });
-  const head = "| cache | from | bits a value | bytes a token | KL divergence, nats | perplexity | top-1 |\n|---|---|--:|--:|--:|--:|--:|";
-  const body = cells.map((line) => `| ${line} |`).join("\n");
-  if (!note) return `${head}\n${body}`;
+  const head = "| cache | from | bits | bytes | KL, nats | perplexity | top-1 |\n|---|---|--:|--:|--:|--:|--:|";
+  // The element keeps the names in sight where the table scrolls sideways.
+  const drawn = `<div class="measured">\n\n${head}\n${cells.map((line) => `| ${line} |`).join("\n")}\n\n</div>`;
+  if (!note) return drawn;
   const { model, text, tokensScored, tail, machine, date, command } = table;
   const told = `${model}; ${text}, ${tokensScored.toLocaleString("en")} tokens scored, ${tail === 0 ? "no tail: every token a query sees is compressed" : `tail ${tail}`}. ± is one standard error. ${machine}, ${date}.`;
-  return `${head}\n${body}\n\n${told}\n\n\`\`\`sh\n${command}\n\`\`\``;
+  return `${drawn}\n\n${told}\n\n\`\`\`sh\n${command}\n\`\`\``;
 }
 
 /** @param {MeasuredRow} a @param {MeasuredRow} b */
@@ -50,7 +51,7 @@ function bytes(value) {
   return Math.round(value).toLocaleString("en");
 }
 
-/** Four places, or as many as its first digit needs. @param {number} value */
+/** Four places, five for what is smaller. @param {number} value */
 function error(value) {
-  return value.toFixed(Math.min(8, Math.max(4, Math.ceil(-Math.log10(value)))));
+  return value.toFixed(value < 0.00005 ? 5 : 4);
 }

@@ -28,10 +28,14 @@ it("writes a table with errors, changes and what it was measured on", () => {
   const measurements = addRows(empty, kept, { id: "w", tail: 0, told });
   expect(measuredTable(measurements, { id: "w" })).toBe(
     [
-      "| cache | from | bits a value | bytes a token | KL divergence, nats | perplexity | top-1 |",
+      '<div class="measured">',
+      "",
+      "| cache | from | bits | bytes | KL, nats | perplexity | top-1 |",
       "|---|---|--:|--:|--:|--:|--:|",
       "| `fp16` | floats | 16.00 | 23,040 | 0 | 15.73 | 100.0% |",
       "| `nuq3-1%` | the paper | 3.46 | 23,040 | 0.0672 ± 0.0016 | +1.23 | 86.1% |",
+      "",
+      "</div>",
       "",
       "M; 8 windows, 4,094 tokens scored, no tail: every token a query sees is compressed. ± is one standard error. CPU, 2026-11-23.",
       "",
@@ -40,7 +44,7 @@ it("writes a table with errors, changes and what it was measured on", () => {
       "```",
     ].join("\n"),
   );
-  expect(measuredTable(measurements, { id: "w", caches: ["nuq3-1%"], note: false }).split("\n")).toHaveLength(3);
+  expect(measuredTable(measurements, { id: "w", caches: ["nuq3-1%"], note: false }).split("\n")).toHaveLength(7);
   expect(() => measuredTable(measurements, { id: "w", caches: ["kvq3"] })).toThrow('no row "kvq3"');
   expect(() => measuredTable(measurements, { id: "v" })).toThrow('no table "v"; there are w');
 });
@@ -54,5 +58,6 @@ it("says whose a cache is by the longest beginning of its name", () => {
 it("takes sections of a text by their headings, in the order asked for, headings in code not among them", () => {
   const text = "# T\nintro\n## A\na\n```sh\n## B\n```\n### deeper\nd\n## B\nb\n";
   expect(takeSections(text, ["B", "A"])).toBe("## B\nb\n\n## A\na\n```sh\n## B\n```\n### deeper\nd");
+  expect(takeSections("## Measured: here\nx\n## End", ["Measured"])).toBe("## Measured: here\nx");
   expect(() => takeSections(text, ["C"])).toThrow('no heading "C"; there are T, A, B');
 });

@@ -1,6 +1,6 @@
 // Which page of the site comes from which file of the repository: every text has one source, and the site takes it from there.
 import { readdirSync } from "node:fs";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 
 /**
  * @typedef {object} SitePage
@@ -23,6 +23,15 @@ export const packageNames = ["spec", "packing", "codebook", "sparse", "rope", "q
 
 /** Every page but the home page and those of the API. @param {string} root of the repository @returns {readonly SiteGroup[]} */
 export function siteGroups(root) {
+  const groups = listedGroups(root);
+  const listed = new Set(groups.flatMap(({ pages }) => pages.map(({ source }) => source)));
+  const others = markdownIn(root, "docs").filter((source) => !listed.has(source));
+  // A page that nobody placed is a reference.
+  return groups.map((group) => (group.text === "Reference" ? { ...group, pages: [...group.pages, ...others.map((source) => ({ source, route: `reference/${nameOf(source)}` }))] } : group));
+}
+
+/** The menu as it is laid out by hand. @param {string} root @returns {readonly SiteGroup[]} */
+function listedGroups(root) {
   return [
     { text: "Start", pages: [own("guide/getting-started"), own("guide/when-to-use"), own("comparison")] },
     {
@@ -61,10 +70,7 @@ export function siteGroups(root) {
     {
       text: "Decisions",
       collapsed: true,
-      pages: readdirSync(join(root, "docs", "decisions"))
-        .filter((name) => name.endsWith(".md"))
-        .sort()
-        .map((name) => ({ source: `docs/decisions/${name}`, route: `decisions/${name.slice(0, -".md".length)}` })),
+      pages: markdownIn(root, "docs/decisions").map((source) => ({ source, route: `decisions/${nameOf(source)}` })),
     },
   ];
 }
@@ -78,6 +84,16 @@ export const folderRoutes = new Map([
   ["apps/examples/custom-quantizer", "how-to/custom-quantizer-example"],
   ["docs/decisions", "decisions/0001-reference-engine"],
 ]);
+
+/** @param {string} root @param {string} folder @returns {readonly string[]} */
+function markdownIn(root, folder) {
+  return readdirSync(join(root, folder)).filter((name) => name.endsWith(".md")).sort().map((name) => `${folder}/${name}`);
+}
+
+/** @param {string} source */
+function nameOf(source) {
+  return posix.basename(source, ".md");
+}
 
 /** A page written for the site. @param {string} route @returns {SitePage} */
 function own(route) {
