@@ -44,4 +44,13 @@ describe("qNorm", () => {
   test("an empty histogram is INVALID_ARGUMENT", () => {
     expect(() => qNorm(createHistogram(8, -1, 1), Float32Array.of(0, 1))).toThrow(/total weight 0/);
   });
+
+  test("values that all take one level only shift the levels, to their mean", () => {
+    // 0.0625 and 0.1875, mean 0.125, both on the level 0.25: an eighth down.
+    expect([...qNorm(histogramOf([[0.0625, 1], [0.1875, 1]]), Float32Array.of(-0.75, 0.25, 3.75))]).toEqual([-0.875, 0.125, 3.625]);
+  });
+
+  test("levels that are not a codebook are refused", () => {
+    expect(() => qNorm(histogramOf([[0, 1]]), Float32Array.of(1, 0))).toThrow(/levels\[1\]/);
+  });
 });
