@@ -69,4 +69,10 @@ describe("fitLloyd", () => {
     expect(() => fitLloyd(histogramOf([[0, 1]]), 2, { initial: Float32Array.of(2, 1) })).toThrow(/levels\[1\]/);
     expect(() => fitLloyd(histogramOf([[0, 1]]), 2, { iterations: -1 })).toThrow(/iterations/);
   });
+
+  test("a start that is none of those named, and a fraction of an iteration, are refused", () => {
+    expect(() => fitLloyd(histogramOf([[0, 1]]), 2, { initial: "random" as "uniform" })).toThrow(/initial: expected quantile, uniform or levels, got random/);
+    expect(() => fitLloyd(histogramOf([[0, 1]]), 2, { iterations: 1.5 })).toThrow(/iterations/);
+    for (const count of [0, 257]) expect(() => fitLloyd(histogramOf([[0, 1]]), count)).toThrow(/levels/);
+  });
 });

@@ -59,6 +59,17 @@ describe("fitOnGrid", () => {
     expect([...fitOnGrid(histogramOf([[1, 1]]), 11, 5)].map((level) => Math.round(level * 5))).toEqual([-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5]);
   });
 
+  test("of equally good sets the one with the lowest highest level is taken", () => {
+    expect([...fitOnGrid(histogramOf([[0.5, 1]]), 1, 1)]).toEqual([0]);
+    expect([...fitOnGrid(histogramOf([[-1, 1], [0.5, 1]]), 2, 1)]).toEqual([-1, 0]);
+    expect([...fitOnGrid(histogramOf([[-0.5, 1], [1, 1]]), 2, 1)]).toEqual([-1, 1]);
+  });
+
+  test("as many levels as the grid has points are all of it", () => {
+    expect([...fitOnGrid(histogramOf([[0.3, 1], [0.4, 2]]), 3, 1)]).toEqual([-1, 0, 1]);
+    expect(() => fitOnGrid(histogramOf([[0, 1]]), 1, 0)).toThrow(/grid steps/);
+  });
+
   test("values beyond [-1, 1] are served by the end levels", () => {
     expect([...fitOnGrid(histogramOf([[-3, 1], [2, 1]]), 2)]).toEqual([-1, 1]);
   });

@@ -34,4 +34,11 @@ describe("snapToGrid", () => {
     expect(() => snapToGrid(new Float32Array(0))).toThrow(/levels/);
     expect(() => snapToGrid(Float32Array.of(-1, 0, 0.5, 1), 1)).toThrow(/at most 3/);
   });
+
+  test("a grid has 1 to 32,767 steps and holds as many levels as it has points", () => {
+    for (const steps of [0, 32_768, 1.5]) expect(() => snapToGrid(Float32Array.of(0), steps)).toThrow(/grid steps/);
+    expect([...snapToGrid(Float32Array.of(1), 32_767)]).toEqual([1]);
+    expect([...snapToGrid(Float32Array.of(0.1, 0.2, 0.3), 1)]).toEqual([-1, 0, 1]);
+    expect(() => snapToGrid(new Float32Array(257), 127)).toThrow(/levels: expected an integer from 1 to 256/);
+  });
 });

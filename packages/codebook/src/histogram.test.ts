@@ -79,4 +79,14 @@ describe("histograms", () => {
     expect(() => mergeHistogram(createHistogram(4, -1, 1), createHistogram(4, -1, 2))).toThrow(/mergeHistogram/);
     expect(() => addSamples(createHistogram(4, -1, 1), new Float32Array(2), new Float32Array(3))).toThrow(/weights/);
   });
+
+  test("a range that is not finite, or upside down, bins that are no number of bins, and unlike halves are refused", () => {
+    for (const [minimum, maximum] of [[-1, Infinity], [NaN, 1], [-1, NaN], [1, -1]] as const) expect(() => createHistogram(4, minimum, maximum)).toThrow(/range: expected finite minimum < maximum/);
+    for (const bins of [1.5, -1, NaN]) expect(() => createHistogram(bins, -1, 1)).toThrow(/bins/);
+    const target = createHistogram(4, -1, 1);
+    for (const source of [createHistogram(5, -1, 1), createHistogram(4, -2, 1), createHistogram(4, -1, 2)]) expect(() => mergeHistogram(target, source)).toThrow(/mergeHistogram/);
+    const one = createHistogram(1, 0, 2);
+    addSample(one, 1.5, 4);
+    expect([one.weight[0], one.weightedSum[0]]).toEqual([4, 6]);
+  });
 });

@@ -51,6 +51,6 @@ describe("lloydMaxNormal", () => {
   });
 
   test("other widths are refused", () => {
-    expect(() => lloydMaxNormal(9 as 8)).toThrow(/bits/);
+    for (const bits of [0, 9, 2.5]) expect(() => lloydMaxNormal(bits as 8)).toThrow(/bits/);
   });
 });

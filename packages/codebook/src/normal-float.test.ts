@@ -20,7 +20,7 @@ describe("normalFloat", () => {
     }
   });
 
-  test("1 bit is refused", () => {
-    expect(() => normalFloat(1 as 2)).toThrow(/bits/);
+  test("1 bit, 9 bits and fractions are refused", () => {
+    for (const bits of [1, 9, 2.5]) expect(() => normalFloat(bits as 2)).toThrow(/bits/);
   });
 });

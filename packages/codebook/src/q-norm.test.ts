@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { fitExact } from "./fit-exact.js";
 import { createHistogram } from "./histogram.js";
@@ -43,5 +44,41 @@ describe("qNorm", () => {
 
   test("an empty histogram is INVALID_ARGUMENT", () => {
     expect(() => qNorm(createHistogram(8, -1, 1), Float32Array.of(0, 1))).toThrow(/total weight 0/);
+  });
+
+  test("values that all take one level only shift the levels, to their mean", () => {
+    // 0.0625 and 0.1875, mean 0.125, both on the level 0.25: an eighth down.
+    expect([...qNorm(histogramOf([[0.0625, 1], [0.1875, 1]]), Float32Array.of(-0.75, 0.25, 3.75))]).toEqual([-0.875, 0.125, 3.625]);
+  });
+
+  test("a second level whose weight is next to nothing does not count", () => {
+    const histogram = histogramOf([[-0.125, 5e-324], [0.125, 1]]);
+    expect([...qNorm(histogram, Float32Array.of(-0.25, 0.25))]).toEqual([-0.375, 0.125]); // neither variance is above 0
+    expect([...qNorm(histogram, Float32Array.of(-0.5, 0.5))]).toEqual([-0.875, 0.125]); // that of the levels is
+  });
+
+  test("levels that are not a codebook are refused", () => {
+    expect(() => qNorm(histogramOf([[0, 1]]), Float32Array.of(1, 0))).toThrow(/levels\[1\]/);
+  });
+
+  test("values away from zero keep mean and standard deviation too", () => {
+    const histogram = histogramOf([[0.3, 1], [0.5, 2], [0.6, 3], [0.9, 1]]);
+    const levels = Float32Array.of(0.25, 0.5, 0.75);
+    const points = meansOf(histogram);
+    const decoded = points.map(([value, weight]) => [qNorm(histogram, levels)[nearestCode(midpoints(levels), value)]!, weight] as const);
+    expect(momentsOf(decoded)[0]).toBeCloseTo(momentsOf(points)[0], 6);
+    expect(momentsOf(decoded)[1]).toBeCloseTo(momentsOf(points)[1], 6);
+  });
+
+  test("any values that all take one level only shift the levels, whatever rounding does to their weights", () => {
+    const point = fc.tuple(fc.double({ min: 0.1, max: 0.3, noNaN: true }), fc.integer({ min: 1, max: 1000 }));
+    fc.assert(
+      fc.property(fc.array(point, { minLength: 1, maxLength: 20 }), (points) => {
+        const histogram = histogramOf(points);
+        const [mean] = momentsOf(meansOf(histogram));
+        const decode = qNorm(histogram, Float32Array.of(-0.75, 0.2, 3.75));
+        for (const [i, level] of [-0.75, 0.2, 3.75].entries()) expect(decode[i]).toBeCloseTo(level + mean - 0.2, 5);
+      }),
+    );
   });
 });

@@ -7,8 +7,8 @@ import { collectPoints } from "./weighted-points.js";
 
 /**
  * Decode levels `[levels]`: with mean m1 and standard deviation d1 of the values and m2, d2 of their nearest levels, `level * d1/d2 + (m1 - m2 * d1/d2)`. Encode with
- * the original levels, decode with these. Pass a histogram with weight 1 for each value, not the Fisher weights of the fit. When d1 or d2 is 0 the
- * ratio is taken as 1: levels only shift. The result may leave [-1, 1] and a grid.
+ * the original levels, decode with these. Pass a histogram with weight 1 for each value, not the Fisher weights of the fit. When d1 or d2 is 0, so
+ * that one level takes all values, the ratio is taken as 1: levels only shift. The result may leave [-1, 1] and a grid.
  * Source: KVQuant section 3.6.
  * @throws INVALID_ARGUMENT for a histogram without weight, or levels that are not finite and strictly increasing
  */
@@ -29,6 +29,8 @@ export function qNorm(histogram: WeightedHistogram, levels: Float32Array): Float
     variance += points.weight[i]! * (points.value[i]! - mean) ** 2;
     quantizedVariance += points.weight[i]! * (levels[codes[i]!]! - quantizedMean) ** 2;
   }
-  const ratio = variance > 0 && quantizedVariance > 0 ? Math.sqrt(variance / quantizedVariance) : 1;
+  // Of a single level rounding can leave a trace of variance, and of a weight that is next to nothing none.
+  const isSpread = codes.some((code) => code !== codes[0]) && variance > 0 && quantizedVariance > 0;
+  const ratio = isSpread ? Math.sqrt(variance / quantizedVariance) : 1;
   return levels.map((level) => level * ratio + (mean - quantizedMean * ratio));
 }

@@ -212,4 +212,11 @@ describe("ropeFrequencies", () => {
     const yarn: RopeConfig = { headDim: 4, rotaryDim: 4, base: 100, scaling: { type: "yarn", factor: 2, originalMaxPositionEmbeddings: 1 } };
     expectRelative([...ropeFrequencies(yarn).inverseFrequencies], [1, 0.05], 1e-15);
   });
+
+  test("yarn's ramp ends at pair d - 1 at the latest", () => {
+    // Base 30 over 5,500 tokens, d = 128: 32 turns at pair 62.2, one turn at pair 127.4, of which 127 is taken; so pair 63 is 1/65 up the ramp.
+    const yarn = frequencies({ type: "yarn", factor: 10, originalMaxPositionEmbeddings: 5500 }, 0, { base: 30 });
+    expect(yarn[62]).toBe(30 ** (-124 / 128));
+    expect(yarn[63]! / 30 ** (-126 / 128)).toBeCloseTo(1 - 0.9 / 65, 12);
+  });
 });

@@ -91,7 +91,9 @@ describe("ropeScalingFromHuggingFace", () => {
 
   test("an attention factor is kept by yarn and longrope; a truncate that is no boolean is not read", () => {
     const yarn = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 8, attention_factor: 1.5, truncate: "no" };
-    expect(ropeScalingFromHuggingFace({ rope_scaling: yarn })).toEqual({ type: "yarn", factor: 4, originalMaxPositionEmbeddings: 8, attentionFactor: 1.5 });
+    // Strictly: a key that is there and undefined is not the same as one left out.
+    expect(ropeScalingFromHuggingFace({ rope_scaling: yarn })).toStrictEqual({ type: "yarn", factor: 4, originalMaxPositionEmbeddings: 8, attentionFactor: 1.5 });
+    expect(ropeScalingFromHuggingFace({ rope_type: "linear", factor: 2, text_config: {} })).toEqual({ type: "linear", factor: 2 });
     const longrope = { rope_type: "longrope", factor: 4, original_max_position_embeddings: 8, attention_factor: 1.5, short_factor: [1], long_factor: [2] };
     expect(ropeScalingFromHuggingFace({ rope_scaling: longrope })).toEqual({ type: "longrope", factor: 4, originalMaxPositionEmbeddings: 8, attentionFactor: 1.5, shortFactor: [1], longFactor: [2] });
   });
