@@ -108,6 +108,14 @@ describe("tokenizers rebuilt from GGUF metadata", () => {
   });
 });
 
+test("data that the library looks at first when a text is encoded is refused as the file's fault", () => {
+  const tokenizer = createTokenizer({
+    kind: "huggingface",
+    tokenizer: { model: { type: "BPE", vocab: { a: 0, b: 1 }, merges: [] }, decoder: { type: "ByteLevel" }, post_processor: { type: "TemplateProcessing", single: 7, pair: [] } },
+  });
+  expect(() => tokenizer.encode("ab")).toThrow(expect.objectContaining({ name: "KvquantError", code: "CORRUPT_DATA" }));
+});
+
 describe.each(Object.entries(kinds))("decoding of %s tokens", (_kind, tokenizer) => {
   test("gives back any text that was encoded", () => {
     fc.assert(
