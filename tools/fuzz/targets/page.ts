@@ -6,10 +6,12 @@ import { randomArtifact } from "@kvquant/quant/testing";
 import type { CacheShape, EncodedBlock } from "@kvquant/spec";
 import { obey } from "../law.js";
 
-const shape: CacheShape = { layers: 1, queryHeads: 2, kvHeads: 2, headDim: 16 };
+const shape: CacheShape = { layers: 1, queryHeads: 1, kvHeads: 1, headDim: 32 };
 const cols = shape.kvHeads * shape.headDim;
-const rope = { headDim: 16, rotaryDim: 16, base: 10000, scaling: { type: "none" } } as const;
+const rope = { headDim: 32, rotaryDim: 32, base: 10000, scaling: { type: "none" } } as const;
 const codecs = ["kvq4", "kvq3", "kvq2", "nuq3-1%", "nuq2-1%", "kivi2", "q4_0"].map((preset) => openArtifact(randomArtifact(preset, shape, rope))[0]!);
+
+export const maximumLength = 8192;
 
 export function seeds(): Uint8Array[] {
   return codecs.flatMap(({ key, value }, which) =>

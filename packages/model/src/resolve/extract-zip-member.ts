@@ -30,7 +30,9 @@ export async function extractZipMember(paths: { archive: string; member: string;
       throw unreadable(archive, cause);
     });
     if (!entry) throw new KvquantError("CORRUPT_DATA", `${archive}: expected a file ${member} in it, got none`);
-    const source = await openEntry(zip, entry);
+    const source = await openEntry(zip, entry).catch((cause: unknown) => {
+      throw unreadable(archive, cause);
+    });
     let broken: unknown;
     source.on("error", (cause) => (broken = cause));
     let done = 0;
