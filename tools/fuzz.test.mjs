@@ -24,6 +24,8 @@ describe("instrumented code", () => {
       expect([module.count(4), module.count(0), new module.Box().has(1), new module.Box().has(2)]).toEqual([6, "zero", true, true]);
       expect((await module.numbers().next()).value).toBe(2);
     }
+    coverage.reset();
+    changed.answer(4);
     coverage.takeNew();
     coverage.reset();
     changed.answer(77);

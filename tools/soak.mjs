@@ -46,11 +46,13 @@ export async function runSoak({ minutes, model = "tiny", seed = 1, write = () =>
     const client = async () => {
       while (!isOver()) await runStep(context);
     };
+    let told = 0;
     const watch = async () => {
       while (!isOver()) {
         await pause(Math.min(10, minutes * 6) * 1000);
         const sample = { seconds: seconds(), requests: counts.requests, ...(await server.sample()) };
         samples.push(sample);
+        for (; told < counts.errors.length; told++) write(`error: ${counts.errors[told]}\n`);
         if (samples.length % 6 === 0) write(`${(sample.seconds / 60).toFixed(1)} min: ${counts.requests} requests, ${counts.compared} answers compared, ${counts.errors.length} errors, ${mebibytes(sample.anonymous)} MiB, heap ${mebibytes(sample.heap)} MiB, loop p99 ${sample.loopP99.toFixed(0)} ms\n`);
       }
     };

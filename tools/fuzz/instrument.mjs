@@ -43,7 +43,9 @@ export function instrument(text) {
   };
   /** @param {ts.Node} node @param {ts.Node} parent @returns {string} */
   const place = (node, parent) => {
-    const source = ts.isBinaryExpression(node) ? emitBinary(node) : emit(node);
+    let source = ts.isBinaryExpression(node) ? emitBinary(node) : emit(node);
+    // Going past a check is a place of its own.
+    if (ts.isIfStatement(node) && node.elseStatement === undefined) source += ` else {${count()};}`;
     if (ts.isBlock(node)) {
       const open = node.getStart(file) - node.pos;
       return `${source.slice(0, open + 1)}${count()};${source.slice(open + 1)}`;

@@ -29,7 +29,7 @@ describe("memory that the system does not give", () => {
     const options = { model: tiny.model, artifact: tiny.artifact, cacheBytes: 64 << 20 };
     const expected = await (async () => {
       await using engine = createServingEngine(options);
-      return Promise.all(requests.map(async (request) => content(await collect(engine.submit(request)))));
+      return await Promise.all(requests.map(async (request) => content(await collect(engine.submit(request)))));
     })();
     const first = requests[1]!.prompt[0];
     const runner = tiny.model.runner as NativeEngine;

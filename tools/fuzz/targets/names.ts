@@ -24,6 +24,6 @@ function refused(parse: () => unknown): void {
   try {
     parse();
   } catch (error) {
-    if ((error as Error).name !== "InvalidArgumentError") throw error;
+    if ((error as { code?: string }).code !== "commander.invalidArgument") throw error;
   }
 }
