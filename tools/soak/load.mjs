@@ -11,7 +11,7 @@ const maximumErrors = 50;
 export async function runStep(context) {
   const total = steps.reduce((sum, [weight]) => sum + weight, 0);
   let place = context.random(total);
-  const [, name, step] = steps.find(([weight]) => (place -= weight) < 0) ?? steps[0];
+  const [, name, step] = /** @type {typeof steps[number]} */ (steps.find(([weight]) => (place -= weight) < 0));
   context.counts.kinds[name] = (context.counts.kinds[name] ?? 0) + 1;
   try {
     await step(context);

@@ -1,13 +1,12 @@
 /** The server's configuration: the file, and settings from the environment. */
 
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describeConfiguration, loadConfiguration } from "../../../apps/server/src/configuration/load-configuration.js";
 import { settings } from "../../../apps/server/src/configuration/settings.js";
-import { obey } from "../law.js";
+import { obey, scratchFolder } from "../law.js";
 
-const path = join(mkdtempSync(join(tmpdir(), "kvquant-fuzz-configuration-")), "server.json");
+const path = join(scratchFolder, "server.json");
 
 export function seeds(): Uint8Array[] {
   const file = {

@@ -1,15 +1,14 @@
 /** A GGUF file, as far as it is read before weights are: header, configuration, tokenizer, a row of the embedding. */
 
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createTokenizer, openModelFile } from "@kvquant/model";
 import { smallModel } from "../../../packages/model/src/gguf/fixtures/small-model.js";
 import { writeGguf } from "../../../packages/model/src/gguf/fixtures/write-gguf.js";
 import type { MetadataEntry } from "../../../packages/model/src/gguf/fixtures/write-gguf.js";
-import { obeyAsync } from "../law.js";
+import { obeyAsync, scratchFolder } from "../law.js";
 
-const path = join(mkdtempSync(join(tmpdir(), "kvquant-fuzz-gguf-")), "model.gguf");
+const path = join(scratchFolder, "model.gguf");
 
 const words10 = ["<s>", "</s>", "a", "b", "ab", "\u2581", "\u2581a", "<0x0A>", "c", "d"];
 

@@ -1,15 +1,14 @@
 /** A safetensors file: header, and every tensor it promises. */
 
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openByteSource } from "../../../packages/model/src/files/byte-source.js";
 import { readTensor } from "../../../packages/model/src/files/stored-tensor.js";
 import { readSafetensors } from "../../../packages/model/src/safetensors/read-safetensors.js";
 import { writeSafetensors } from "../../../packages/model/src/safetensors/fixtures/write-safetensors.js";
-import { obey } from "../law.js";
+import { obey, scratchFolder } from "../law.js";
 
-const path = join(mkdtempSync(join(tmpdir(), "kvquant-fuzz-safetensors-")), "model.safetensors");
+const path = join(scratchFolder, "model.safetensors");
 
 export function seeds(): Uint8Array[] {
   const norm = { dtype: "F32", shape: [4], data: Float32Array.of(1, 2, 3, 4) };
