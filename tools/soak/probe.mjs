@@ -16,8 +16,9 @@ process.on("message", () => {
   process.send?.(sample);
   delay.reset();
 });
-// The channel to the parent keeps nobody from ending.
+// The channel to the parent keeps nobody from ending, and without a parent there is nobody to serve.
 process.channel?.unref();
+process.on("disconnect", () => process.kill(process.pid, "SIGTERM"));
 
 /** Memory that no file stands behind: the pages of a store that are mapped come and go with the system's needs. */
 function anonymousBytes() {
