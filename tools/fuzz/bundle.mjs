@@ -27,7 +27,7 @@ export async function bundleTarget(entry, folder) {
     tsconfig: join(root, "tsconfig.json"),
     // Libraries in CommonJS want a `require`.
     banner: { js: 'import { createRequire as makeRequire } from "node:module"; const require = makeRequire(import.meta.url);' },
-    plugins: [leaveOutside, readSources(words)],
+    plugins: [leaveOutside, readAtOnce, readSources(words)],
   });
   const { text, counters } = instrument(readFileSync(plain, "utf8"));
   writeFileSync(instrumented, text);
@@ -39,6 +39,14 @@ const leaveOutside = {
   name: "leave-outside",
   setup({ onResolve }) {
     onResolve({ filter: /^(onnxruntime-node|lmdb|node-gyp-build|iovalkey|prom-client|@hono\/node-server|fast-check|vitest)$/ }, ({ path, importer }) => ({ path: createRequire(importer).resolve(path), external: true }));
+  },
+};
+
+/** See file-blob.ts. @type {import("esbuild").Plugin} */
+const readAtOnce = {
+  name: "read-at-once",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/FileBlob-\w+\.mjs$/ }, () => ({ path: join(root, "tools/fuzz/file-blob.ts") }));
   },
 };
 
