@@ -155,7 +155,7 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "soak.json"), `${JSON.stringify(result, undefined, 1)}\n`);
   writeFileSync(join(folder, "soak.html"), renderSoak(result));
-  const { samples: _, kinds, warnings: __, errors: ___, failures, ...summary } = result;
-  process.stdout.write(`${JSON.stringify({ ...summary, kinds }, undefined, 1)}\n${failures.map((failure) => `FAILED: ${failure}\n`).join("")}${failures.length === 0 ? "passed" : "FAILED"}: soak of ${result.minutes} minutes; soak.json and soak.html in ${folder}\n`);
+  const { minutes, requests, compared, kinds, growth, loopP99, server, failures } = result;
+  process.stdout.write(`${JSON.stringify({ minutes, requests, compared, kinds, growth, loopP99, server }, undefined, 1)}\n${failures.map((failure) => `FAILED: ${failure}\n`).join("")}${failures.length === 0 ? "passed" : "FAILED"}: soak of ${result.minutes} minutes; soak.json and soak.html in ${folder}\n`);
   process.exitCode = failures.length === 0 ? 0 : 1;
 }

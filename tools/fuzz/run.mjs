@@ -81,8 +81,8 @@ function runWorker(task, onInput) {
         corpus++;
         return onInput(message.data);
       }
-      const { kind: _, ...result } = message;
-      resolve(result);
+      const { executions, seconds, reached, corpus: kept, finding } = message;
+      resolve({ executions, seconds, reached, corpus: kept, finding });
       worker.terminate().catch(reject);
     });
     worker.on("error", (error) => found(`the thread ended: ${error instanceof Error ? error.message : String(error)}`));

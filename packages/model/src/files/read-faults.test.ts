@@ -1,4 +1,5 @@
 import { truncateSync, writeFileSync } from "node:fs";
+import type * as fs from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, onTestFinished, test, vi } from "vitest";
 import { readGguf } from "../gguf/read-gguf.js";
@@ -12,7 +13,7 @@ import { openModelFile } from "./open-model-file.js";
 const disk = vi.hoisted((): { state: "whole" | "short" | "broken" } => ({ state: "whole" }));
 
 vi.mock("node:fs", async (importOriginal) => {
-  const original = await importOriginal<typeof import("node:fs")>();
+  const original = await importOriginal<typeof fs>();
   const readSync = (handle: number, target: Uint8Array, offset: number, length: number, position: number): number => {
     if (disk.state === "broken") throw Object.assign(new Error("EIO: i/o error, read"), { code: "EIO", errno: -5 });
     return original.readSync(handle, target, offset, disk.state === "short" ? Math.min(length, 5) : length, position);

@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import type * as promises from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
 import { temporaryFolder } from "../files/fixtures/temporary-folder.js";
@@ -9,7 +10,7 @@ import { resolveModel } from "./resolve-model.js";
 const disk = vi.hoisted((): { room: number | undefined; most: number; failsAt: "write" | "sync" } => ({ room: undefined, most: Infinity, failsAt: "write" }));
 
 vi.mock("node:fs/promises", async (importOriginal) => {
-  const original = await importOriginal<typeof import("node:fs/promises")>();
+  const original = await importOriginal<typeof promises>();
   const full = (): never => {
     throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC", errno: -28 });
   };
