@@ -13,7 +13,10 @@ import { renderSoak } from "./soak/plot.mjs";
 /** @typedef {import("./soak/plot.mjs").SoakSample} SoakSample */
 /** @typedef {{ model: string, minutes: number, requests: number, compared: number, kinds: Record<string, number>, errors: string[], warnings: string[], growth: Record<"anonymous" | "heap" | "external", { mebibytes: number, bound: number }>, loopP99: { median: number, largest: number }, server: Record<string, number>, exitCode: number | null, failures: string[], samples: SoakSample[] }} SoakResult `growth`: by a line through the samples after the warm-up, over their time */
 
-/** Mebibytes that a line through the samples of 30 minutes may rise; of shorter runs too, for what is left of them says less. */
+/**
+ * Mebibytes that a line through the samples of 30 minutes may rise; of shorter runs too, for what is left of them says less. What does rise is the list of pages known to be in the store:
+ * about 150 bytes for each page written, up to 262,144 of them (packages/engine/src/spill.ts).
+ */
 const bounds = { anonymous: 24, heap: 6, external: 6 };
 /** Before that share of the time the caches, tables of code and the like still fill. */
 const warmUp = 0.3;
