@@ -53,7 +53,7 @@ export default defineConfig(
     files: ["**/*.mjs", "**/tsup.config.ts", "vitest.config.ts"],
     extends: [tseslint.configs.base],
     languageOptions: {
-      globals: { AbortController: "readonly", Blob: "readonly", fetch: "readonly", process: "readonly", console: "readonly", Buffer: "readonly", URL: "readonly", setTimeout: "readonly", setInterval: "readonly", clearInterval: "readonly", NodeJS: "readonly" },
+      globals: { AbortController: "readonly", Blob: "readonly", fetch: "readonly", performance: "readonly", process: "readonly", console: "readonly", Buffer: "readonly", URL: "readonly", setTimeout: "readonly", setInterval: "readonly", clearInterval: "readonly", NodeJS: "readonly" },
     },
     rules: { "no-unused-vars": ["error", { argsIgnorePattern: "^_" }] },
   },

@@ -2,6 +2,7 @@
 
 import { KvquantError, PAGE_TOKENS } from "@kvquant/spec";
 
+import { describeAllocation } from "./allocation-failure.js";
 import { createBreather } from "./breathe.js";
 import type { CheckedRequest } from "./check-request.js";
 import type { Usage } from "./generation.js";
@@ -361,7 +362,8 @@ export class Scheduler {
     return point;
   }
 
-  #fail(sequence: Sequence, error: unknown): void {
+  #fail(sequence: Sequence, thrown: unknown): void {
+    const error = describeAllocation(thrown);
     this.totals.failed++;
     this.#leave(sequence);
     sequence.parts.fail(error);

@@ -2,6 +2,8 @@
 
 import { createHash, randomUUID } from "node:crypto";
 
+import { KvquantError } from "@kvquant/spec";
+
 import type { CheckedStore } from "./checked-store.js";
 import type { PrefixChain } from "./prefix-chain.js";
 import { checkRecord } from "./record-frame.js";
@@ -99,10 +101,24 @@ function encodeSession({ id, tokens, created, bytes, canonical, scope, salt }: S
   return new TextEncoder().encode(JSON.stringify({ id, tokens, created, bytes, canonical, scope, salt }));
 }
 
-/** @throws CORRUPT_DATA */
+/** @throws CORRUPT_DATA, also for a whole record that this did not write: another process may write to the store too */
 function decodeSession(payload: Uint8Array, id?: string): Session {
-  // The record is whole, so this is what `encodeSession` wrote.
-  const session = JSON.parse(new TextDecoder().decode(payload)) as Omit<Session, "point" | "stored">;
-  checkRecord(id === undefined || session.id === id, `session ${id}`, session.id);
-  return { ...session, scope: session.scope ?? undefined, point: undefined, stored: "store" };
+  const { id: own, tokens, created, bytes, canonical, scope, salt } = parseFields(payload);
+  checkRecord(typeof own === "string" && (id === undefined || own === id), `session ${id ?? "of any id"}`, String(own));
+  checkRecord(Array.isArray(tokens) && tokens.every((token) => isCount(token) && token < 2 ** 31), "a session's tokens", typeof tokens);
+  checkRecord(isCount(bytes) && isCount(canonical) && typeof created === "string" && typeof salt === "string", "a session's fields", "others");
+  checkRecord(scope === undefined || typeof scope === "string", "a session's scope", typeof scope);
+  return { id: own, tokens: tokens as number[], created, bytes, canonical, scope, salt, point: undefined, stored: "store" };
+}
+
+function parseFields(payload: Uint8Array): { readonly [Name in keyof Session]?: unknown } {
+  try {
+    return (JSON.parse(new TextDecoder().decode(payload)) ?? {}) as { readonly [Name in keyof Session]?: unknown };
+  } catch (cause) {
+    throw new KvquantError("CORRUPT_DATA", `record: expected a session as JSON, got ${(cause as Error).message}`, { cause });
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }

@@ -87,13 +87,13 @@ function describe({ fingerprint, engine, window, width }: ReferenceKey): Omit<De
 
 /** The recorded seconds when description and bytes are what was asked for and undamaged. */
 function verify(text: string, bytes: Buffer, expected: ReturnType<typeof describe>): number | undefined {
-  let found: Partial<Description>;
+  let found: Partial<Description> | null;
   try {
-    found = JSON.parse(text) as Partial<Description>;
+    found = JSON.parse(text) as Partial<Description> | null;
   } catch {
     return undefined; // Damaged; the caller says so.
   }
-  const same = (["version", "fingerprint", "engine", "tokens", "rows", "width"] as const).every((name) => found[name] === expected[name]);
-  if (!same || typeof found.seconds !== "number") return undefined;
+  const same = (["version", "fingerprint", "engine", "tokens", "rows", "width"] as const).every((name) => found?.[name] === expected[name]);
+  if (!same || typeof found?.seconds !== "number") return undefined;
   return bytes.length === 4 * expected.rows * expected.width && sha256(bytes) === found.sha256 ? found.seconds : undefined;
 }

@@ -3,15 +3,14 @@
  * products, so that threads inside the products leave processors idle; whole caches side by side do not.
  */
 
-import { Worker } from "node:worker_threads";
 import { evaluateCaches } from "@kvquant/eval";
 import type { EvaluationOptions, EvaluationReport } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
 import { encodeArtifact } from "@kvquant/quant";
 import type { Quantizer } from "@kvquant/quant";
-import { KvquantError } from "@kvquant/spec";
 import { withQuantizers } from "../with-quantizers.js";
-import type { WorkerMessage, WorkerTask } from "./evaluate-worker.js";
+import type { WorkerTask } from "./evaluate-worker.js";
+import { runWorkers } from "./run-workers.js";
 
 /** What is evaluated, and how it is shared out. */
 export interface SharedEvaluation extends Omit<EvaluationOptions, "onProgress"> {
@@ -33,7 +32,7 @@ export interface SharedEvaluation extends Omit<EvaluationOptions, "onProgress"> 
 
 /**
  * The report of `evaluateCaches`, computed by up to `jobs` workers. The fp16 pass runs first, in this thread, and is read by the workers.
- * @throws what `evaluateCaches` throws, of any worker; CANCELLED when the signal fires
+ * @throws what `evaluateCaches` throws, of any worker; CANCELLED when the signal fires; OUT_OF_CAPACITY, UNAVAILABLE when a worker dies
  */
 export async function evaluateInWorkers(model: LanguageModel, options: SharedEvaluation): Promise<EvaluationReport> {
   const compressed = options.caches.flatMap(({ name, artifact }) => (artifact === "fp16" ? [] : [{ name, artifact }]));
@@ -44,16 +43,20 @@ export async function evaluateInWorkers(model: LanguageModel, options: SharedEva
   const exact = await evaluateCaches(evaluated, { ...options, caches: [{ name: "fp16", artifact: "fp16" }], onProgress: ({ stage }) => options.onShare(0, describeStep(stage, "fp16", undefined)) });
   const shares = new Float64Array(jobs);
   const texts = new Array<string>(jobs).fill("loading");
-  const reports = await Promise.all(
-    Array.from({ length: jobs }, (_, job) => {
-      const caches = compressed.filter((_, index) => index % jobs === job).map(({ name, artifact }) => ({ name, artifact: encodeArtifact(artifact) }));
-      return runWorker({ ...taskOf(options), threads: Math.max(1, Math.floor(options.threads / jobs)), caches }, options, (share, text) => {
-        shares[job] = share;
-        texts[job] = text;
-        options.onShare(shares.reduce((sum, value) => sum + value, 0) / jobs, texts.join("; "));
-      });
-    }),
-  );
+  const tasks = Array.from({ length: jobs }, (_, job): WorkerTask => {
+    const caches = compressed.filter((_, index) => index % jobs === job).map(({ name, artifact }) => ({ name, artifact: encodeArtifact(artifact) }));
+    return { ...taskOf(options), threads: Math.max(1, Math.floor(options.threads / jobs)), caches };
+  });
+  const reports = await runWorkers(tasks, {
+    program: new URL("./evaluate-worker.js", import.meta.url),
+    ...(options.signal !== undefined && { signal: options.signal }),
+    onNotice: (message) => options.onNotice?.(message),
+    onShare(job, share, text) {
+      shares[job] = share;
+      texts[job] = text;
+      options.onShare(shares.reduce((sum, value) => sum + value, 0) / jobs, texts.join("; "));
+    },
+  });
   const rows = [exact, ...reports].flatMap((report) => report.rows);
   const order = options.tails.flatMap((tail) => options.caches.map(({ name, artifact }) => rows.find((row) => row.tail === tail && row.cache === (artifact === "fp16" ? "fp16" : name))!));
   return { ...exact, rows: order };
@@ -62,23 +65,6 @@ export async function evaluateInWorkers(model: LanguageModel, options: SharedEva
 function taskOf(options: SharedEvaluation): Omit<WorkerTask, "threads" | "caches"> {
   const { modelName, engine, tokens, context, windows, tails, bytesAtTokens, referenceFolder, quantizerFiles = [] } = options;
   return { model: modelName, engine, quantizerFiles, tokens: Int32Array.from(tokens), context, windows, tails, bytesAtTokens, referenceFolder };
-}
-
-function runWorker(task: WorkerTask, options: SharedEvaluation, onShare: (share: number, text: string) => void): Promise<EvaluationReport> {
-  const worker = new Worker(new URL("./evaluate-worker.js", import.meta.url), { workerData: task });
-  return new Promise<EvaluationReport>((resolve, reject) => {
-    const cancel = (): void => reject(new KvquantError("CANCELLED", "evaluation: interrupted"));
-    options.signal?.addEventListener("abort", cancel, { once: true });
-    worker.on("message", (message: WorkerMessage) => {
-      if (message.kind === "progress") onShare(message.share, message.text);
-      else if (message.kind === "notice") options.onNotice?.(message.message);
-      else if (message.kind === "report") resolve(message.report);
-      else reject(message.code === undefined ? new Error(message.message) : new KvquantError(message.code, message.message));
-    });
-    worker.on("error", reject);
-    worker.on("exit", (code) => reject(new Error(`an evaluation worker ended with code ${code} before its report`)));
-    if (options.signal?.aborted) cancel();
-  }).finally(() => worker.terminate());
 }
 
 function describeStep(stage: string, cache: string, tail: number | undefined): string {

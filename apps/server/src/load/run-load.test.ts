@@ -1,3 +1,5 @@
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
 import { listenScripted } from "../fixtures/listening-server.js";
 import { runLoad } from "./run-load.js";
@@ -31,6 +33,18 @@ describe("runLoad", () => {
     server.scripted.engine.capacity = 0;
     await expect(run()).rejects.toThrowError(/got 400/);
     await server.close();
+  });
+});
+
+describe("a server that dies", () => {
+  it("before or amid an answer is UNAVAILABLE, with its address", async () => {
+    for (const beginning of ["", 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n12\r\ndata: {"choices":[]}\r\n']) {
+      const server = createServer((socket) => void socket.once("data", () => socket.end(beginning, () => socket.destroy())));
+      await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      await expect(runLoad({ url, model: "tiny", clients: 1, rounds: 1, prefix: "x", questions: ["a"], tokens: 5 })).rejects.toMatchObject({ name: "KvquantError", code: "UNAVAILABLE", message: expect.stringContaining(url) as string });
+      server.close();
+    }
   });
 });
 

@@ -85,7 +85,17 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   };
 }
 
-async function ask({ url, model, apiKey, prefix, tokens, signal }: LoadOptions, question: string): Promise<Answer> {
+async function ask(options: LoadOptions, question: string): Promise<Answer> {
+  try {
+    return await exchange(options, question);
+  } catch (error) {
+    if (KvquantError.isInstance(error) || options.signal?.aborted === true) throw error;
+    const cause = error instanceof Error ? (error.cause ?? error) : error;
+    throw new KvquantError("UNAVAILABLE", `load: expected a whole answer from ${options.url}, got a connection that failed: ${cause instanceof Error ? cause.message : String(cause)}; has the server ended?`, { cause: error });
+  }
+}
+
+async function exchange({ url, model, apiKey, prefix, tokens, signal }: LoadOptions, question: string): Promise<Answer> {
   const started = performance.now();
   const response = await fetch(`${url}/v1/completions`, {
     method: "POST",

@@ -1,5 +1,5 @@
 import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findFreePort, hasRedisServer, startRedisServer } from "./fixtures/redis-server.js";
@@ -29,6 +29,33 @@ describe("connectValkeyStore without a server", () => {
     await new Promise<void>((resolve) => void silent.listen(0, "127.0.0.1", resolve));
     await expect(connectValkeyStore({ url: `redis://127.0.0.1:${(silent.address() as AddressInfo).port}`, ...quick })).rejects.toMatchObject({ code: "UNAVAILABLE" });
     silent.close();
+  });
+
+  it.each([
+    ["bytes that are no answer", "\u0000\u0001HTTP/1.1 400 Bad Request\r\n\r\n"],
+    ["an answer of another type", "*1\r\n:5\r\n"],
+    ["an answer cut off", "$1000\r\nabc"],
+    ["a length beyond all", "$99999999999999\r\n"],
+  ])("gets no record out of a server that sends %s", async (_what, garbage) => {
+    // Answers the greeting as a server does, and any command after it with garbage; then hangs up.
+    const sockets: Socket[] = [];
+    const liar = createServer((socket) => {
+      sockets.push(socket);
+      socket.on("error", () => undefined);
+      socket.on("data", (data) => {
+        const asked = data.toString("latin1").toLowerCase();
+        if (asked.includes("getex")) socket.write(garbage, () => void setTimeout(() => socket.destroy(), 50));
+        else socket.write(asked.includes("info") ? "$17\r\nredis_version:7\r\n\r\n" : "+OK\r\n");
+      });
+    });
+    await new Promise<void>((resolve) => void liar.listen(0, "127.0.0.1", resolve));
+    const store = await connectValkeyStore({ url: `redis://127.0.0.1:${(liar.address() as AddressInfo).port}`, ...quick });
+    const outcome = await store.get("a").then((value) => value, (error: unknown) => error);
+    // Garbage that happens to be an answer is one: the engine checks what records hold.
+    if (!(outcome instanceof Uint8Array)) expect(outcome).toMatchObject({ name: "KvquantError", code: expect.stringMatching(/^(UNAVAILABLE|IO_ERROR)$/) as string });
+    await store.close();
+    for (const socket of sockets) socket.destroy();
+    liar.close();
   });
 
   it("fails every operation at once when it may start without the server", async () => {

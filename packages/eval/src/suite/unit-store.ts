@@ -65,6 +65,6 @@ function verify(text: string, key: UnitKey): unknown {
   } catch {
     return undefined; // Damaged; the caller says so.
   }
-  if (file?.version !== VERSION || file.key === undefined || file.value === undefined || keyText(file.key) !== keyText(key)) return undefined;
+  if (file?.version !== VERSION || typeof file.key !== "object" || file.key === null || file.value === undefined || keyText(file.key) !== keyText(key)) return undefined;
   return sha256(JSON.stringify(file.value)) === file.sha256 ? file.value : undefined;
 }

@@ -3,6 +3,7 @@
 import { gguf } from "@huggingface/gguf";
 import { KvquantError } from "@kvquant/spec";
 import type { ByteSource } from "../files/byte-source.js";
+import { ioError } from "../files/io-error.js";
 import type { StoredTensor } from "../files/stored-tensor.js";
 import { blockTypeOf } from "./block-types.js";
 import { createGgufMetadata } from "./gguf-metadata.js";
@@ -26,6 +27,7 @@ interface TensorInfo {
  * Reads the metadata and tensor table of an open GGUF file (versions 1 to 3, little-endian).
  * @throws CORRUPT_DATA when it is not GGUF, truncated, or promises what the file does not hold
  * @throws UNSUPPORTED for big-endian or split files and unknown tensor types
+ * @throws IO_ERROR when the system cannot read it
  */
 export async function readGguf(source: ByteSource): Promise<GgufHeader> {
   checkMagic(source);
@@ -60,6 +62,8 @@ async function parse(path: string): Promise<Awaited<ReturnType<typeof gguf>>> {
   try {
     return await gguf(path, { allowLocalFile: true });
   } catch (cause) {
+    // What the system could not read says nothing of the file's content.
+    if (typeof (cause as NodeJS.ErrnoException).errno === "number") throw ioError("read", path, cause);
     throw new KvquantError("CORRUPT_DATA", `${path}: expected a readable GGUF header, got one that ends early or makes no sense (${(cause as Error).message}); fetch the file again`, { cause });
   }
 }

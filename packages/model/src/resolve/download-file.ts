@@ -1,6 +1,7 @@
 /** Downloads one file: resumed where it was cut, checked, and put in place only when whole. */
 
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KvquantError } from "@kvquant/spec";
@@ -43,6 +44,8 @@ export async function downloadFile(download: Download, context: ResolveContext):
   const mismatch = await mismatchOf(part, expected, (done, total) => {
     throwIfCancelled(context.signal, name);
     context.progress(`checking ${name}`, done, total);
+  }).catch((cause: unknown) => {
+    throw ioError("read", part, cause);
   });
   if (mismatch !== undefined) {
     await rm(part, { force: true });
@@ -99,17 +102,27 @@ async function fetchOnce(download: Download, part: string, context: ResolveConte
     let at = remote.start;
     for await (const chunk of remote.body) {
       if (expected.size !== undefined && at + chunk.length > expected.size) throw new KvquantError("CORRUPT_DATA", `${download.url}: expected ${expected.size} bytes, got more; try again`);
-      await file.write(chunk, 0, chunk.length, at).catch((cause: unknown) => {
-        throw ioError("write", part, cause);
-      });
+      await writeWhole(file, { chunk, at, part });
       at += chunk.length;
       context.progress(`downloading ${name}`, at, expected.size ?? 0);
     }
     if (expected.size !== undefined && at < expected.size) throw new Error(`it ended after ${at} of ${expected.size} bytes`);
-    await file.sync();
+    await file.sync().catch((cause: unknown) => {
+      throw ioError("write", part, cause);
+    });
     return expected;
   } finally {
     await file.close();
+  }
+}
+
+/** A disk that fills up writes less than asked for before it fails. */
+async function writeWhole(file: FileHandle, { chunk, at, part }: { chunk: Uint8Array; at: number; part: string }): Promise<void> {
+  for (let done = 0; done < chunk.length; ) {
+    const { bytesWritten } = await file.write(chunk, done, chunk.length - done, at + done).catch((cause: unknown) => {
+      throw ioError("write", part, cause);
+    });
+    done += bytesWritten;
   }
 }
 

@@ -1,12 +1,13 @@
 /** Takes one file out of a zip archive such as a wheel. */
 
-import { createWriteStream } from "node:fs";
+import { closeSync, createWriteStream, fstatSync, openSync } from "node:fs";
 import { Transform } from "node:stream";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { open } from "yauzl";
+import { fromRandomAccessReader } from "yauzl";
 import type { Entry, ZipFile } from "yauzl";
 import { KvquantError } from "@kvquant/spec";
+import { ZipReader } from "./zip-reader.js";
 
 /** How `extractZipMember` reports and stops. */
 export interface ExtractOptions {
@@ -30,7 +31,9 @@ export async function extractZipMember(paths: { archive: string; member: string;
       throw unreadable(archive, cause);
     });
     if (!entry) throw new KvquantError("CORRUPT_DATA", `${archive}: expected a file ${member} in it, got none`);
-    const source = await openEntry(zip, entry);
+    const source = await openEntry(zip, entry).catch((cause: unknown) => {
+      throw unreadable(archive, cause);
+    });
     let broken: unknown;
     source.on("error", (cause) => (broken = cause));
     let done = 0;
@@ -49,8 +52,16 @@ export async function extractZipMember(paths: { archive: string; member: string;
   }
 }
 
-function openZip(archive: string): Promise<ZipFile> {
-  return new Promise((opened, failed) => open(archive, { lazyEntries: true, autoClose: false }, (error, zip) => (error ? failed(error) : opened(zip))));
+async function openZip(archive: string): Promise<ZipFile> {
+  const handle = openSync(archive, "r");
+  const { size } = fstatSync(handle);
+  return new Promise((opened, failed) =>
+    fromRandomAccessReader(new ZipReader(handle, size), size, { lazyEntries: true, autoClose: false }, (error, zip) => {
+      if (!error) return opened(zip);
+      closeSync(handle);
+      failed(error);
+    }),
+  );
 }
 
 function openEntry(zip: ZipFile, entry: Entry): Promise<Readable> {

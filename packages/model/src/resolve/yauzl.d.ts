@@ -1,6 +1,6 @@
 /** The part of yauzl 3 that is used; the package has no types of its own. */
 declare module "yauzl" {
-  import type { EventEmitter } from "node:events";
+  import { EventEmitter } from "node:events";
   import type { Readable } from "node:stream";
 
   export interface Entry {
@@ -15,5 +15,12 @@ declare module "yauzl" {
     close(): void;
   }
 
-  export function open(path: string, options: { lazyEntries: true; autoClose: false }, done: (error: Error | null, zip: ZipFile) => void): void;
+  /** Where an archive's bytes come from; ends with the last who holds it. */
+  export class RandomAccessReader extends EventEmitter {
+    read(target: Buffer, offset: number, length: number, position: number, done: (error: Error | null, count?: number) => void): void;
+    _readStreamForRange(start: number, end: number): Readable;
+    close(done: (error: Error | null) => void): void;
+  }
+
+  export function fromRandomAccessReader(reader: RandomAccessReader, size: number, options: { lazyEntries: true; autoClose: false }, done: (error: Error | null, zip: ZipFile) => void): void;
 }

@@ -1,7 +1,7 @@
 /** Turns a conversation into the text a model was trained on. */
 
-import { Template } from "@huggingface/jinja";
 import { KvquantError } from "@kvquant/spec";
+import { renderTemplate } from "./render-template.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /** A call of a function that an earlier turn of the assistant made, as templates read it. */
@@ -32,13 +32,13 @@ export interface ChatTemplateOptions {
 
 /**
  * Text of a conversation by the model's own Jinja template. It holds its own BOS where the model wants one: encode it with `addSpecial: false`.
- * @throws UNSUPPORTED when the model has no template or the template fails
+ * @throws UNSUPPORTED when the model has no template, or the template fails, runs for more than a second or writes far more than it was given
  */
 export function applyChatTemplate(tokenizer: Tokenizer, messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
   if (tokenizer.chatTemplate === undefined) throw new KvquantError("UNSUPPORTED", "applyChatTemplate: expected a model with a chat template, got one without; give it plain text");
   const eos = tokenizer.eos.length === 0 ? undefined : tokenizer.tokenText(tokenizer.eos[0]!);
   try {
-    return new Template(tokenizer.chatTemplate).render({
+    return renderTemplate(tokenizer.chatTemplate, {
       messages: messages.map((message) => ({ ...message })),
       add_generation_prompt: options.addGenerationPrompt ?? true,
       ...(options.tools !== undefined && { tools: [...options.tools] }),

@@ -20,7 +20,7 @@ export function createTokenizerFromData(data: TokenizerData): Tokenizer {
 
   const encode: Tokenizer["encode"] = (text, { addSpecial = true, parseSpecial = true } = {}) => {
     const tokenizer = parseSpecial ? parsing : (plain ??= build(withoutSpecialInText(json)));
-    return Int32Array.from(tokenizer.encode(text, { add_special_tokens: addSpecial }).ids);
+    return Int32Array.from(attempt(() => tokenizer.encode(text, { add_special_tokens: addSpecial }).ids));
   };
   const bytesOf = (id: number): Uint8Array => {
     check(Number.isInteger(id) && id >= 0 && id < texts.length, "decode: id", `an integer from 0 to ${texts.length - 1}`, id);
@@ -54,8 +54,13 @@ export function createTokenizerFromData(data: TokenizerData): Tokenizer {
 const EMPTY = new Uint8Array(0);
 
 function build(json: TokenizerJson): HuggingFaceTokenizer {
+  return attempt(() => new HuggingFaceTokenizer(json, {}));
+}
+
+/** What the library does with data that comes from a model's file; some of it is looked at first when a text is encoded. */
+function attempt<Result>(work: () => Result): Result {
   try {
-    return new HuggingFaceTokenizer(json, {});
+    return work();
   } catch (cause) {
     throw new KvquantError("CORRUPT_DATA", `tokenizer: expected data the tokenizers library can use, got an error from it: ${(cause as Error).message}`, { cause });
   }

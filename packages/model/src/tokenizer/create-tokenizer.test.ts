@@ -108,6 +108,22 @@ describe("tokenizers rebuilt from GGUF metadata", () => {
   });
 });
 
+test("data that the library looks at first when a text is encoded is refused as the file's fault", () => {
+  const tokenizer = createTokenizer({
+    kind: "huggingface",
+    tokenizer: { model: { type: "BPE", vocab: { a: 0, b: 1 }, merges: [] }, decoder: { type: "ByteLevel" }, post_processor: { type: "TemplateProcessing", single: 7, pair: [] } },
+  });
+  expect(() => tokenizer.encode("ab")).toThrow(expect.objectContaining({ name: "KvquantError", code: "CORRUPT_DATA" }));
+});
+
+test("an id far beyond the number of tokens is refused before a table of that length is made", () => {
+  const open = (vocab: object, added: object[]) => () => createTokenizer({ kind: "huggingface", tokenizer: { model: { type: "BPE", vocab, merges: [] }, added_tokens: added, decoder: { type: "ByteLevel" } } });
+  const refused = expect.objectContaining({ code: "CORRUPT_DATA", message: expect.stringMatching(/ids below/) as string }) as Error;
+  expect(open({ a: 0, b: 2 ** 24 }, [])).toThrow(refused);
+  expect(open({ a: 0 }, [{ id: 2 ** 24, content: "</s>" }])).toThrow(refused);
+  expect(open({ a: 0, b: 60_000 }, [])().vocabulary).toBe(60_001);
+});
+
 describe.each(Object.entries(kinds))("decoding of %s tokens", (_kind, tokenizer) => {
   test("gives back any text that was encoded", () => {
     fc.assert(

@@ -5,6 +5,9 @@ import { endTokens } from "./end-tokens.js";
 import type { AddedToken, TokenizerData, TokenizerJson } from "./tokenizer-data.js";
 import type { HuggingFaceTokenizerSource } from "./tokenizer-source.js";
 
+/** Vocabularies have gaps, but not this many. */
+const UNUSED_IDS = 65_536;
+
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
@@ -19,6 +22,7 @@ export function tokenizerDataFromHuggingFace(source: HuggingFaceTokenizerSource)
   if (kind !== "BPE") throw new KvquantError("UNSUPPORTED", `tokenizer.json: tokenizer model ${JSON.stringify(kind)} is not known, expected BPE`);
   if (!isVocabulary(model["vocab"]) || !Array.isArray(model["merges"])) throw new KvquantError("CORRUPT_DATA", "tokenizer.json: expected a vocabulary of ids and a list of merges, got something else; fetch the file again");
   const added = addedTokens(raw["added_tokens"]);
+  checkIds(model["vocab"], added);
   const json: TokenizerJson = {
     model: { ...model, type: "BPE", vocab: model["vocab"] },
     added_tokens: added,
@@ -62,6 +66,14 @@ function addedTokens(value: unknown): AddedToken[] {
     if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) >= 2 ** 26 || typeof content !== "string") throw new KvquantError("CORRUPT_DATA", `tokenizer.json: expected added tokens with id and content, got ${JSON.stringify(entry)}`);
     return { id: id as number, content, special: special === true, normalized: normalized === true, lstrip: lstrip === true, rstrip: rstrip === true, single_word: singleWord === true };
   });
+}
+
+/** Tables of tokens are as long as the largest id: one far beyond the number of tokens would take memory that the file does not have entries for. */
+function checkIds(vocabulary: Readonly<Record<string, number>>, added: readonly AddedToken[]): void {
+  const ids = [...Object.values(vocabulary), ...added.map(({ id }) => id)];
+  const most = UNUSED_IDS + 4 * ids.length;
+  const beyond = ids.find((id) => id >= most);
+  if (beyond !== undefined) throw new KvquantError("CORRUPT_DATA", `tokenizer.json: expected ids below ${most} for ${ids.length} tokens, got ${beyond}; fetch the file again`);
 }
 
 /** Types of the decoder and, if it is a sequence, of its parts. */
