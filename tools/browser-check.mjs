@@ -2,8 +2,6 @@
 import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { build } from "esbuild";
-import { chromium } from "playwright-core";
 import { runCommand } from "./run-command.mjs";
 import { root } from "./setup.mjs";
 import { findProgram } from "./test-programs.mjs";
@@ -27,6 +25,8 @@ export default JSON.stringify({ printed, values: compute() }, (_, value) => (Arr
 export async function openBrowser() {
   const program = findProgram("chromium");
   if (program === undefined) return undefined;
+  // Installed by the set-up, which runs after this file is loaded.
+  const { chromium } = await import("playwright-core");
   // Its sandbox wants rights that containers do not give; the pages are ours.
   return chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
 }
@@ -40,6 +40,7 @@ export async function checkInBrowser(browser, { name, folder }) {
   copyFileSync(join(root, "tools", "browser-values", `${name}.mjs`), join(folder, "browser-values.mjs"));
   const file = join(folder, "browser-entry.mjs");
   writeFileSync(file, entry);
+  const { build } = await import("esbuild");
   const page = await browser.newPage();
   try {
     const { outputFiles } = await build({ entryPoints: [file], bundle: true, platform: "browser", format: "esm", minify: true, write: false, logLevel: "silent" });

@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "./setup.mjs";
+import { root, setUp } from "./setup.mjs";
 
 const [name, ...rest] = process.argv.slice(2);
 /** Of Stryker itself, such as --force. */
@@ -14,6 +14,7 @@ if (name === undefined || !existsSync(join(root, "packages", name, "src"))) {
   process.stderr.write("usage: npm run mutation -- <package> [glob ...], such as codebook, or quant 'numeric/**/*.ts' 'artifact/**/*.ts'\n");
   process.exit(2);
 }
+await setUp();
 const source = `packages/${name}/src`;
 const folder = join(root, "coverage", "mutation", name);
 mkdirSync(folder, { recursive: true });

@@ -6,8 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
-import { root } from "../setup.mjs";
-import { bundleTarget } from "./bundle.mjs";
+import { root, setUp } from "../setup.mjs";
 
 /** @typedef {{ target: string, executions: number, seconds: number, reached: number, counters: number, corpus: number, finding: string | undefined }} FuzzResult */
 /** @typedef {{ kind: "input", data: Uint8Array } | { kind: "end", executions: number, reached: number, corpus: number, seconds: number, finding: string | undefined }} WorkerMessage */
@@ -28,6 +27,7 @@ export const targets = readdirSync(sources).filter((name) => name.endsWith(".ts"
  * @returns {Promise<FuzzResult>}
  */
 export async function runFuzzer(target, { runs = 0, seconds = 0, seed = 1, folder }) {
+  const { bundleTarget } = await import("./bundle.mjs");
   const work = folder ?? mkdtempSync(join(tmpdir(), "kvquant-fuzz-"));
   const scratch = mkdtempSync(join(existsSync(memory) ? memory : tmpdir(), "kvquant-fuzz-"));
   let keep = folder !== undefined;
@@ -110,6 +110,7 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
     process.stdout.write(`usage: npm run fuzz -- <target | all> [--runs N] [--seconds N] [--seed N]\ntargets: ${targets.join(", ")}\n`);
     process.exitCode = 2;
   }
+  if (chosen.length > 0) await setUp();
   const runs = option("--runs");
   const seconds = option("--seconds") ?? (runs === undefined ? 60 : 0);
   for (const target of chosen) {
