@@ -174,7 +174,7 @@ function run(command, args, { cwd = root, env = {} } = {}) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  await setUp();
+  await setUp({ types: true });
   const { passed, failed, skipped } = await checkPackages({ names: process.argv.slice(2) });
   process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
   process.exitCode = failed > 0 ? 1 : 0;

@@ -11,7 +11,7 @@ const changeset = join(root, "node_modules/@changesets/cli/bin.js");
 const npm = process.platform === "win32" ? "npm.cmd" : "npm";
 const work = mkdtempSync(join(tmpdir(), "kvquant-release-"));
 try {
-  await setUp();
+  await setUp({ types: true });
   const copy = join(work, "checkout");
   await run("git", ["clone", "--quiet", root, copy], root);
   const before = versions(copy);

@@ -26,7 +26,7 @@ export const childEnvironment = {
 
 /**
  * Brings `node_modules` and every `dist` up to date.
- * @param {{ write?: (text: string) => void }} [options] where progress goes; default: standard error
+ * @param {{ types?: boolean, write?: (text: string) => void }} [options] `types`: declarations too, which only packing needs and which take most of the time; `write`: where progress goes, default: standard error
  * @returns {Promise<{ installed: boolean, built: boolean, seconds: number }>}
  */
 export async function setUp(options = {}) {
@@ -34,15 +34,16 @@ export async function setUp(options = {}) {
   const write = options.write ?? ((text) => void process.stderr.write(text));
   const result = (/** @type {boolean} */ installed, /** @type {boolean} */ built) => ({ installed, built, seconds: (Date.now() - started) / 1000 });
   checkNode();
+  const types = options.types === true;
   const wanted = fingerprints();
-  if (isCurrent(wanted)) return result(false, false);
+  if (isCurrent(wanted, types)) return result(false, false);
 
   mkdirSync(dirname(lockFile), { recursive: true });
   const release = await acquireLock(lockFile, () => write("setup: waiting for another setup of this checkout to end\n"));
   try {
     const stamp = readStamp();
     const install = stamp.install !== wanted.install || !existsSync(join(root, "node_modules", ".modules.yaml"));
-    const build = install || stamp.build !== wanted.build || missingOutputs().length > 0;
+    const build = install || stamp.build !== wanted.build || (types && stamp.types !== wanted.build) || missingOutputs(types).length > 0;
     if (install) {
       rmSync(stampFile, { force: true });
       await runStep("installing packages", [...pnpmCommand(), "install", "--frozen-lockfile"], write);
@@ -51,11 +52,12 @@ export async function setUp(options = {}) {
     const addon = stamp.addon !== wanted.addon || !addons.every(hasAddon);
     const failed = addon ? await buildAddon(write) : undefined;
     if (build) {
-      await runStep("building", [...pnpmCommand(), "exec", "turbo", "run", "build", "--output-logs=errors-only", "--no-daemon", "--concurrency=2"], write);
-      const missing = missingOutputs();
+      await runStep("building", [...pnpmCommand(), "exec", "turbo", "run", types ? "types" : "build", "--output-logs=errors-only", "--no-daemon", "--concurrency=2"], write);
+      const missing = missingOutputs(types);
       if (missing.length > 0) throw new Error(`setup: the build left no ${missing.join(", ")}`);
     }
-    writeStamp({ ...wanted, ...(failed === undefined ? {} : { addon: failed }) });
+    const typesOf = types ? wanted.build : stamp.types;
+    writeStamp({ ...wanted, ...(typesOf === undefined ? {} : { types: typesOf }), ...(failed === undefined ? {} : { addon: failed }) });
     return result(install, build || addon);
   } finally {
     release();
@@ -153,28 +155,29 @@ function hashFiles(files, salt) {
   return hash.digest("hex");
 }
 
-/** @returns {string[]} files that package manifests promise and that are not there */
-function missingOutputs() {
+/** @param {boolean} types @returns {string[]} files that package manifests promise and that are not there */
+function missingOutputs(types) {
   return workspaceFolders().flatMap((folder) => {
     const { exports = {}, bin = {} } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
-    const promised = [...Object.values(exports).map((entry) => entry.default), ...Object.values(bin)];
+    const promised = [...Object.values(exports).flatMap((entry) => (types ? [entry.default, entry.types] : [entry.default])), ...Object.values(bin)];
     return promised.map((path) => join(folder, path)).filter((path) => !existsSync(join(root, path)));
   });
 }
 
-/** @param {{ install: string, build: string, addon: string }} wanted */
-function isCurrent(wanted) {
+/** @param {{ install: string, build: string, addon: string }} wanted @param {boolean} types */
+function isCurrent(wanted, types) {
   const stamp = readStamp();
   return (
     stamp.install === wanted.install &&
     stamp.build === wanted.build &&
+    (!types || stamp.types === wanted.build) &&
     ((stamp.addon === wanted.addon && addons.every(hasAddon)) || stamp.addon === `failed ${wanted.addon}`) &&
     existsSync(join(root, "node_modules", ".modules.yaml")) &&
-    missingOutputs().length === 0
+    missingOutputs(types).length === 0
   );
 }
 
-/** @returns {{ install?: string, build?: string, addon?: string }} */
+/** `types`: the build that declarations were made for. @returns {{ install?: string, build?: string, types?: string, addon?: string }} */
 function readStamp() {
   if (!existsSync(stampFile)) return {};
   try {
@@ -184,7 +187,7 @@ function readStamp() {
   }
 }
 
-/** @param {{ install: string, build?: string }} stamp */
+/** @param {{ install: string, build?: string, types?: string }} stamp */
 function writeStamp(stamp) {
   const aside = `${stampFile}.${process.pid}`;
   writeFileSync(aside, JSON.stringify(stamp));
