@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { KvquantError } from "@kvquant/spec";
 
@@ -22,23 +23,13 @@ export function createProgramRunner(root: string, signal: AbortSignal): RunProgr
   return (command, args, onLine) =>
     new Promise((resolve, reject) => {
       const child = spawn(command, args, { cwd: root, signal, stdio: ["ignore", "pipe", "pipe"] });
-      let rest = "";
-      const read = (chunk: Buffer): void => {
-        const lines = (rest + chunk.toString("utf8")).split("\n");
-        rest = lines.pop()!;
-        for (const line of lines) onLine(line);
-      };
-      child.stdout.on("data", read);
-      child.stderr.on("data", read);
+      for (const input of [child.stdout, child.stderr]) createInterface({ input }).on("line", onLine);
       child.once("error", (error) => reject(signal.aborted ? new KvquantError("CANCELLED", "bench cuda: interrupted") : error));
-      child.once("close", (code) => {
-        if (rest !== "") onLine(rest);
-        resolve(code ?? 1);
-      });
+      child.once("close", (code) => resolve(code ?? 1));
     });
 }
 
-/** Compiles the program where it is missing or older than the interface of the kernels, and returns its path. @throws NATIVE_UNAVAILABLE with the compiler's words */
+/** Compiles the program from the sources as they are, and returns its path. @throws NATIVE_UNAVAILABLE with the compiler's words */
 export async function buildCudaProgram(root: string, run: RunProgram): Promise<string> {
   const said: string[] = [];
   const code = await run(process.execPath, [join(root, "tools", "build-cuda.mjs"), "--only-bench"], (line) => said.push(line));
