@@ -7,6 +7,7 @@ import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { browserPackages, checkInBrowser, openBrowser } from "./browser-check.mjs";
 import { checkProgram } from "./check-program.mjs";
+import { publishedFolders } from "./prepare-release.mjs";
 import { runCommand } from "./run-command.mjs";
 import { childEnvironment, pnpmCommand, root, setUp } from "./setup.mjs";
 
@@ -65,9 +66,9 @@ export async function checkPackages({ names = [], write = (text) => void process
 async function packAll(work) {
   /** @type {Packed[]} */
   const packed = [];
-  for (const folder of ["packages", "apps"].flatMap((group) => readdirSync(join(root, group)).map((name) => join(root, group, name)))) {
+  for (const published of publishedFolders(root)) {
+    const folder = join(root, published);
     const manifest = readManifest(folder);
-    if (manifest === undefined || manifest.private === true) continue;
     const target = join(work, "tarballs", basename(folder));
     mkdirSync(target, { recursive: true });
     const [command, ...args] = pnpmCommand();
@@ -122,7 +123,7 @@ async function runExample(entry, folder, addon) {
   const env = addonEnvironment(addon);
   const example = /```ts\n(.*?)```/s.exec(readFileSync(join(entry.folder, "README.md"), "utf8"))?.[1];
   if (example === undefined) {
-    const program = Object.keys(readManifest(entry.folder)?.bin ?? {})[0];
+    const program = Object.keys(readManifest(entry.folder).bin ?? {})[0];
     if (program === undefined) return { check: "README example", problem: "README.md has no ts example, and the package no program" };
     const { code, output } = await run(process.execPath, [join(folder, "node_modules", ".bin", program), "--help"], { cwd: folder, env });
     return { check: `${program} --help`, problem: code === 0 ? undefined : output };
@@ -157,10 +158,9 @@ function shortName({ name }) {
   return name.replace("@kvquant/", "");
 }
 
-/** @param {string} folder @returns {{ name: string, private?: boolean, bin?: Record<string, string>, dependencies?: Record<string, string> } | undefined} */
+/** @param {string} folder @returns {{ name: string, bin?: Record<string, string>, dependencies?: Record<string, string> }} */
 function readManifest(folder) {
-  const path = join(folder, "package.json");
-  return statSync(path, { throwIfNoEntry: false }) === undefined ? undefined : JSON.parse(readFileSync(path, "utf8"));
+  return JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 }
 
 /** @param {number} bytes */
