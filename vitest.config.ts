@@ -11,6 +11,7 @@ export default defineConfig({
   },
   test: {
     include: ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts", "tools/*.test.mjs"],
+    globalSetup: ["tools/vitest-temporary-folder.mjs"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
