@@ -106,7 +106,6 @@ describe("kvquant eval --suite", () => {
     ["drift tokens without a suite", ["--drift-tokens", "3"], /--drift-tokens: expected with --suite/],
     ["resume without a report", ["--suite", "kld", "--resume"], /--resume: expected with --report/],
     ["a context beside the suite's lengths", ["--suite", "kld", "--context", "320"], /--context: expected without --suite/],
-    ["jobs", ["--suite", "kld", "--jobs", "2"], /--jobs: expected 1 with --suite/],
   ])("refuses %s as bad usage", async (_name, argv, message) => {
     const { code, stderr } = await runText(["eval", "tiny", ...argv]);
     expect(code).toBe(2);

@@ -56,7 +56,8 @@ async function runEvalSuite(name: string, options: EvalOptions & Required<Pick<E
   await withModel(name, { ...options, context }, async (model) => {
     const tokens = needsText(options.suite) ? await readScoredTokens(model, options) : undefined;
     const caches = await openCaches(model, choices, { ...options, data: options.calibrationData, dataOption: "--calibration-data", context });
-    await runSuiteCommand(model, { ...options, parts: options.suite, caches: caches.map((cache) => ({ ...cache, quantizers: custom.quantizers })), tokens, windows: options.windows, tails: options.tail, context });
+    const worker = { model: name, engine: engineOptions(options), threads: options.threads ?? availableParallelism(), quantizerFiles: options.quantizer ?? [] };
+    await runSuiteCommand(model, { ...options, parts: options.suite, caches: caches.map((cache) => ({ ...cache, quantizers: custom.quantizers })), tokens, windows: options.windows, tails: options.tail, worker, context });
   });
 }
 

@@ -6,11 +6,11 @@
 import { evaluateCaches } from "@kvquant/eval";
 import type { EvaluationOptions, EvaluationReport } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
-import { encodeArtifact } from "@kvquant/quant";
 import type { Quantizer } from "@kvquant/quant";
 import { withQuantizers } from "../with-quantizers.js";
-import type { WorkerTask } from "./evaluate-worker.js";
+import type { EvaluateTask } from "./evaluate-worker.js";
 import { runWorkers } from "./run-workers.js";
+import { packCache } from "./worker-messages.js";
 
 /** What is evaluated, and how it is shared out. */
 export interface SharedEvaluation extends Omit<EvaluationOptions, "onProgress"> {
@@ -22,7 +22,7 @@ export interface SharedEvaluation extends Omit<EvaluationOptions, "onProgress"> 
   readonly quantizers?: readonly Quantizer[];
   readonly quantizerFiles?: readonly string[];
   /** What else workers load the model with. */
-  readonly engine: WorkerTask["engine"];
+  readonly engine: EvaluateTask["engine"];
   /** Threads of all engines together. */
   readonly threads: number;
   readonly tails: readonly number[];
@@ -43,11 +43,11 @@ export async function evaluateInWorkers(model: LanguageModel, options: SharedEva
   const exact = await evaluateCaches(evaluated, { ...options, caches: [{ name: "fp16", artifact: "fp16" }], onProgress: ({ stage }) => options.onShare(0, describeStep(stage, "fp16", undefined)) });
   const shares = new Float64Array(jobs);
   const texts = new Array<string>(jobs).fill("loading");
-  const tasks = Array.from({ length: jobs }, (_, job): WorkerTask => {
-    const caches = compressed.filter((_, index) => index % jobs === job).map(({ name, artifact }) => ({ name, artifact: encodeArtifact(artifact) }));
+  const tasks = Array.from({ length: jobs }, (_, job): EvaluateTask => {
+    const caches = compressed.filter((_, index) => index % jobs === job).map(packCache);
     return { ...taskOf(options), threads: Math.max(1, Math.floor(options.threads / jobs)), caches };
   });
-  const reports = await runWorkers(tasks, {
+  const reports = await runWorkers<EvaluateTask, EvaluationReport>(tasks, {
     program: new URL("./evaluate-worker.js", import.meta.url),
     ...(options.signal !== undefined && { signal: options.signal }),
     onNotice: (message) => options.onNotice?.(message),
@@ -62,7 +62,7 @@ export async function evaluateInWorkers(model: LanguageModel, options: SharedEva
   return { ...exact, rows: order };
 }
 
-function taskOf(options: SharedEvaluation): Omit<WorkerTask, "threads" | "caches"> {
+function taskOf(options: SharedEvaluation): Omit<EvaluateTask, "threads" | "caches"> {
   const { modelName, engine, tokens, context, windows, tails, bytesAtTokens, referenceFolder, quantizerFiles = [] } = options;
   return { model: modelName, engine, quantizerFiles, tokens: Int32Array.from(tokens), context, windows, tails, bytesAtTokens, referenceFolder };
 }

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import type { WorkerTask } from "./evaluate-worker.js";
 import { runWorkers } from "./run-workers.js";
 import type { WorkerRun } from "./run-workers.js";
 
@@ -8,7 +7,7 @@ function program(body: string): URL {
   return new URL(`data:text/javascript,${encodeURIComponent(`import { parentPort, workerData } from "node:worker_threads"; const { job } = workerData; const report = { kind: "report", report: { rows: [job] } }; ${body}`)}`);
 }
 
-const tasks = [0, 1, 2].map((job) => ({ job }) as unknown as WorkerTask);
+const tasks = [0, 1, 2].map((job) => ({ job }));
 const start = (body: string, more: Partial<WorkerRun> = {}) => runWorkers(tasks, { program: program(body), onNotice: () => undefined, onShare: () => undefined, ...more });
 /** The others would go on for ever. */
 const others = "setInterval(() => undefined, 1000);";

@@ -1,9 +1,8 @@
 /** Runs a program in several worker threads, all of which end when one of them fails. */
 
 import { Worker } from "node:worker_threads";
-import type { EvaluationReport } from "@kvquant/eval";
 import { KvquantError } from "@kvquant/spec";
-import type { WorkerMessage, WorkerTask } from "./evaluate-worker.js";
+import type { WorkerMessage } from "./worker-messages.js";
 
 /** What workers run, and who is told of it. */
 export interface WorkerRun {
@@ -21,21 +20,21 @@ export interface WorkerRun {
  * The reports of all tasks, each of a worker of its own.
  * @throws the first error of any worker; OUT_OF_CAPACITY for one that ran out of memory; UNAVAILABLE for one that ended without a word; CANCELLED when the signal fires
  */
-export async function runWorkers(tasks: readonly WorkerTask[], run: WorkerRun): Promise<EvaluationReport[]> {
+export async function runWorkers<Task, Report>(tasks: readonly Task[], run: WorkerRun): Promise<Report[]> {
   const workers = tasks.map((workerData) => new Worker(run.program, { workerData, ...(run.heapMebibytes !== undefined && { resourceLimits: { maxOldGenerationSizeMb: run.heapMebibytes } }) }));
   try {
-    return await Promise.all(workers.map((worker, index) => reportOf(worker, index, run)));
+    return await Promise.all(workers.map((worker, index) => reportOf<Report>(worker, index, run)));
   } finally {
     // Without a report of each there is none of the whole: the others would work for nobody.
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
 }
 
-function reportOf(worker: Worker, index: number, { signal, onNotice, onShare }: WorkerRun): Promise<EvaluationReport> {
-  return new Promise<EvaluationReport>((resolve, reject) => {
+function reportOf<Report>(worker: Worker, index: number, { signal, onNotice, onShare }: WorkerRun): Promise<Report> {
+  return new Promise<Report>((resolve, reject) => {
     const cancel = (): void => reject(new KvquantError("CANCELLED", "evaluation: interrupted"));
     signal?.addEventListener("abort", cancel, { once: true });
-    worker.on("message", (message: WorkerMessage) => {
+    worker.on("message", (message: WorkerMessage<Report>) => {
       if (message.kind === "progress") onShare(index, message.share, message.text);
       else if (message.kind === "notice") onNotice(message.message);
       else if (message.kind === "report") resolve(message.report);

@@ -1,17 +1,19 @@
 /** Runs the fidelity suite for `kvquant eval --suite` and writes what it finds. */
 
 import { basename, join } from "node:path";
-import { renderReport, runSuite } from "@kvquant/eval";
+import { renderReport } from "@kvquant/eval";
 import type { EvaluatedCache, SuitePart } from "@kvquant/eval";
 import { writeFileAtomically } from "@kvquant/model";
 import type { LanguageModel } from "@kvquant/model";
 import type { Context } from "../context.js";
 import { referenceFolder } from "../reference-folder.js";
+import { runSuiteInWorkers } from "../parallel/run-suite-in-workers.js";
+import type { SharedSuite } from "../parallel/run-suite-in-workers.js";
 import { formatSuite } from "./format-suite.js";
 import type { SuiteArguments } from "./suite-arguments.js";
 
 /** What the suite runs on. */
-export interface SuiteCommand extends Omit<SuiteArguments, "suite"> {
+export interface SuiteCommand extends Omit<SuiteArguments, "suite">, Pick<SharedSuite, "jobs" | "worker"> {
   readonly parts: readonly SuitePart[];
   readonly caches: readonly EvaluatedCache[];
   readonly tokens: Int32Array | undefined;
@@ -27,20 +29,20 @@ export function needsText(parts: readonly SuitePart[]): boolean {
 
 /** Runs, prints and, with `report`, writes `report.html` and `report.json`; finished units are kept in `units` beside them. */
 export async function runSuiteCommand(model: LanguageModel, command: SuiteCommand): Promise<void> {
-  const { context, report: folder, parts } = command;
+  const { context, report: folder, driftPrompts, driftPromptTokens, driftTokens, ...suite } = command;
   const caches = shortNames(command.caches);
   let report;
   try {
-    report = await context.progress.run(`${parts.join(", ")} of ${caches.length} caches`, (update) =>
-      runSuite(model, {
-        ...command,
+    report = await context.progress.run(`${suite.parts.join(", ")} of ${caches.length} caches`, (update) =>
+      runSuiteInWorkers(model, {
+        ...suite,
         caches,
-        drift: { prompts: command.driftPrompts, promptTokens: command.driftPromptTokens, tokens: command.driftTokens },
+        drift: { prompts: driftPrompts, promptTokens: driftPromptTokens, tokens: driftTokens },
         unitFolder: folder === undefined ? undefined : join(folder, "units"),
         referenceFolder: referenceFolder(),
         signal: context.signal,
         onNotice: (message) => context.progress.note(message),
-        onProgress: ({ done, total, text }) => update(done / total, text),
+        onShare: update,
       }),
     );
   } catch (error) {

@@ -39,7 +39,7 @@ export function addSuiteOptions(command: Command): Command {
 const SUITE_ONLY = ["report", "resume", "lengths", "trials", "depths", "seed", "driftPrompts", "driftPromptTokens", "driftTokens"] as const;
 
 /** Refuses combinations that would leave an option without effect. @throws UsageError */
-export function checkSuiteArguments(options: SuiteArguments & { readonly jobs: number }, given: (name: string) => boolean): void {
+export function checkSuiteArguments(options: SuiteArguments, given: (name: string) => boolean): void {
   if (options.suite === undefined) {
     const idle = SUITE_ONLY.find((name) => options[name] !== undefined);
     if (idle !== undefined) throw new UsageError(`--${dashed(idle)}: expected with --suite, got it without; add --suite ${SUITE_PARTS.slice(0, 2).join(",")}`);
@@ -47,7 +47,6 @@ export function checkSuiteArguments(options: SuiteArguments & { readonly jobs: n
   }
   if (options.resume === true && options.report === undefined) throw new UsageError("--resume: expected with --report <folder>, which holds what was finished, got it without");
   if (given("context")) throw new UsageError("--context: expected without --suite, got both; the suite takes --lengths");
-  if (options.jobs > 1) throw new UsageError(`--jobs: expected 1 with --suite, which runs one unit after another, got ${options.jobs}`);
 }
 
 function parseParts(text: string): readonly SuitePart[] {

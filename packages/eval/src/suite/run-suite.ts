@@ -37,7 +37,7 @@ export async function runSuite(model: SuiteModel, options: SuiteOptions): Promis
   const caches = runs.map((run) => describeCache(model, run)); // Refuses a wrong artifact before any work is done.
   const plans = createPlans(model, tokens, settings);
 
-  const store = options.unitFolder === undefined ? noUnits : openUnitStore(options.unitFolder, { resume: options.resume === true, onNotice });
+  const store = options.unitFolder === undefined ? noUnits : openUnitStore(options.unitFolder, { resume: options.resume ?? false, onNotice });
   const units = createUnitRunner(store, options);
   units.plan(countTokens(plans, runs));
   const context = { model, runs, units, signal, seed: settings.seed, store: options.referenceFolder === undefined ? undefined : openReferenceStore(options.referenceFolder, onNotice) };
@@ -48,7 +48,7 @@ export async function runSuite(model: SuiteModel, options: SuiteOptions): Promis
   const drift = plans.drift === undefined ? undefined : await runDrift(context, plans.drift, settings);
   const retrieval: RetrievalSection[] = [];
   for (const plan of plans.retrieval) retrieval.push(await runRetrieval(context, plan));
-  if (units.kept > 0) onNotice?.(`${units.kept} of ${units.kept + units.computed} units were finished before`);
+  if (options.resume === true && units.kept > 0) onNotice?.(`${units.kept} of ${units.kept + units.computed} units were finished before`);
 
   const { name, fingerprint, engine, config } = model;
   return {

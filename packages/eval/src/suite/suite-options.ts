@@ -56,8 +56,8 @@ export interface SuiteOptions {
   readonly drift?: DriftOptions | undefined;
   /** Finished units are kept here. */
   readonly unitFolder?: string | undefined;
-  /** Take finished units from `unitFolder` instead of computing them again. Default false. */
-  readonly resume?: boolean | undefined;
+  /** Take finished units from `unitFolder` instead of computing them again: all of them, or those written since a moment. Default false. */
+  readonly resume?: boolean | Date | undefined;
   /** fp16 hidden states of windows are kept here. */
   readonly referenceFolder?: string | undefined;
   readonly onProgress?: ((progress: SuiteProgress) => void) | undefined;

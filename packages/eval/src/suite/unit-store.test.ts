@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -13,7 +13,7 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 const key = { part: "passkey", model: "m", tail: 64, prompt: "abc" };
-const open = (notices: string[] = [], resume = true) => openUnitStore(folder, { resume, onNotice: (notice) => notices.push(notice) });
+const open = (notices: string[] = [], resume: boolean | Date = true) => openUnitStore(folder, { resume, onNotice: (notice) => notices.push(notice) });
 
 describe("openUnitStore", () => {
   it("gives back what was written under the same key, and nothing under any other", async () => {
@@ -26,6 +26,17 @@ describe("openUnitStore", () => {
   it("reads nothing without resume", async () => {
     await open().write(key, 1);
     expect(await open([], false).read(key)).toBeUndefined();
+  });
+
+  it("reads only what was written since a moment, where one is given", async () => {
+    await open().write(key, 1);
+    const [path] = (await readdir(join(folder, "passkey"))).map((name) => join(folder, "passkey", name));
+    const moment = new Date("2026-01-02T00:00:00Z");
+    await utimes(path!, moment, new Date(moment.getTime() - 1));
+    expect(await open([], moment).read(key)).toBeUndefined();
+    await utimes(path!, moment, moment);
+    expect(await open([], moment).read(key)).toBe(1);
+    expect(await open([], moment).read({ ...key, tail: 0 })).toBeUndefined();
   });
 
   it("refuses a unit that was cut, changed, or put under another name, and says so", async () => {

@@ -1,5 +1,6 @@
 /** Keeps finished units of a suite on disk, so that a stopped run can go on where it was. */
 
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "@kvquant/model";
 import { readIfThere } from "../read-if-there.js";
@@ -32,15 +33,22 @@ interface UnitFile {
 /** A store that keeps nothing. */
 export const noUnits: UnitStore = { read: async () => undefined, write: async () => {} };
 
+/** How a store is opened. */
+export interface UnitStoreOptions {
+  /** Whether units are read: all of them, or those written since a moment. */
+  readonly resume: boolean | Date;
+  readonly onNotice?: ((message: string) => void) | undefined;
+}
+
 /** A store in `folder`: a JSON file a unit, named after the SHA-256 of its key, written aside and renamed. Without `resume` it only writes. */
-export function openUnitStore(folder: string, { resume, onNotice = () => {} }: { readonly resume: boolean; readonly onNotice?: ((message: string) => void) | undefined }): UnitStore {
+export function openUnitStore(folder: string, { resume, onNotice = () => {} }: UnitStoreOptions): UnitStore {
   const pathOf = (key: UnitKey): string => join(folder, key.part, `${sha256(keyText(key)).slice(0, 32)}.json`);
   return {
     async read(key) {
-      if (!resume) return undefined;
+      if (resume === false) return undefined;
       const path = pathOf(key);
       const text = await readIfThere(path);
-      if (text === undefined) return undefined;
+      if (text === undefined || (resume !== true && (await stat(path)).mtime < resume)) return undefined;
       const value = verify(text.toString(), key);
       if (value === undefined) onNotice(`stored unit ${path} is damaged; computing it again`);
       return value;
