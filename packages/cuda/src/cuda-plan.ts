@@ -9,6 +9,7 @@ import { KvquantError, PAGE_TOKENS, callNative, check, checkCacheShape, checkInt
 import type { CacheShape, QuantizerArtifact } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
+import { attendTogether } from "./attend-together.js";
 import type { CudaKernels } from "./cuda-kernels.js";
 import { createCudaLayer } from "./cuda-layer.js";
 import type { CudaLayer, DevicePage } from "./cuda-layer.js";
@@ -41,7 +42,7 @@ export interface CudaKvCache extends KvCache {
   fork(): CudaKvCache;
 }
 
-/** Tables on the device, and caches that use them. */
+/** Tables on the device, and caches that use them. Their attentions of one layer share launches when they are called together: `await Promise.all(caches.map(...))`. What is wrong with one cache rejects its call alone. */
 export interface CudaPlan {
   /** Bytes of the tables on the device. */
   deviceBytes(): number;
@@ -77,6 +78,7 @@ export function openCudaPlan(options: CudaCacheOptions): CudaPlan {
       }),
   );
   const sharedRope = createRope(rope);
+  const attends = layers.map((_, layer) => attendTogether((calls) => tables.attend(layer, calls)));
   return {
     deviceBytes: () => tables.bytes(),
     createCache() {
@@ -86,7 +88,7 @@ export function openCudaPlan(options: CudaCacheOptions): CudaPlan {
       const attention: PageAttention = {
         specVersion: 1,
         id: cudaBackendId(kernels),
-        openLayer: (layer) => add(createCudaLayer(shape, callNative(() => new (loadAddon().Layer)(tables, layer)), add)),
+        openLayer: (layer) => add(createCudaLayer({ shape, attend: attends[layer]!, onFork: add }, callNative(() => new (loadAddon().Layer)(tables, layer)))),
       };
       const takeOpened = (): CudaLayer[] => {
         const layersOfCache = opened;
