@@ -1,55 +1,19 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
-import { createKvCache } from "@kvquant/cache";
 import type { KvCache } from "@kvquant/cache";
 import { feed, maximumDifference, randomSequence, rowsOf } from "@kvquant/cache/testing";
-import type { TestSequence } from "@kvquant/cache/testing";
-import { openArtifact } from "@kvquant/quant";
-import { randomArtifact } from "@kvquant/quant/testing";
-import { createRope } from "@kvquant/rope";
-import type { RopeConfig } from "@kvquant/rope";
-import type { CacheShape } from "@kvquant/spec";
 
 import { createCudaDevice } from "./cuda-device.js";
 import type { CudaDevice } from "./cuda-device.js";
 import { createCudaKernels } from "./cuda-kernels.js";
 import type { CudaKernels, KernelFamily } from "./cuda-kernels.js";
 import { createCudaCache, openCudaPlan } from "./cuda-plan.js";
-import type { CudaCacheOptions, CudaLayerPlan } from "./cuda-plan.js";
+import type { CudaLayerPlan } from "./cuda-plan.js";
 import { emulatedKernels } from "./fixtures/emulated-kernels.js";
 import { addonIsBuilt, collectGarbage, createFakeDriver } from "./fixtures/fake-driver.js";
 import type { FakeDriver } from "./fixtures/fake-driver.js";
-
-const shapeOf = (kvHeads: number, group: number, headDim: number): CacheShape => ({ layers: 1, queryHeads: kvHeads * group, kvHeads, headDim });
-
-interface PairOptions {
-  readonly preset: string;
-  readonly shape: CacheShape;
-  readonly tailTokens?: number;
-  readonly sinkTokens?: number;
-  readonly scaling?: RopeConfig["scaling"];
-  readonly rotaryDim?: number;
-}
-
-/** Options of a cache on the device and one in TypeScript with the same contents. */
-function optionsOf({ preset, shape, tailTokens = 10, sinkTokens = 1, scaling = { type: "none" }, rotaryDim = shape.headDim }: PairOptions): Omit<CudaCacheOptions, "kernels"> {
-  const rope: RopeConfig = { headDim: shape.headDim, rotaryDim, base: 10000, scaling };
-  if (preset === "fp16") return { shape, rope, layers: "fp16", tailTokens, sinkTokens };
-  const artifact = randomArtifact(preset, shape, rope);
-  return { shape, rope, layers: openArtifact(artifact).map((plan, layer) => ({ ...plan, artifacts: artifact.layers[layer]! })), tailTokens, sinkTokens };
-}
-
-const referenceOf = (options: Omit<CudaCacheOptions, "kernels">): KvCache => createKvCache({ ...options, rope: createRope(options.rope) });
-
-/** Appends tokens `from .. to - 1` and answers the last of them, three at most: emulated kernels are slow. */
-async function feedLast(cache: KvCache, sequence: TestSequence, { from, to }: { readonly from: number; readonly to: number }): Promise<Float32Array> {
-  const { kvHeads, queryHeads, headDim } = sequence.shape;
-  cache.layer(0).append(rowsOf(sequence.k, kvHeads * headDim, from, to), rowsOf(sequence.v, kvHeads * headDim, from, to));
-  const rows = Math.min(3, to - from);
-  const out = { data: new Float32Array(rows * queryHeads * headDim).fill(NaN), rows, cols: queryHeads * headDim };
-  await cache.layer(0).attend(rowsOf(sequence.q, queryHeads * headDim, to - rows, to), out);
-  return out.data;
-}
+import { feedLast, optionsOf, referenceOf, shapeOf } from "./fixtures/test-caches.js";
+import type { TestCacheOptions } from "./fixtures/test-caches.js";
 
 /** Puts a sequence through both caches in chunks and returns the largest difference of outputs; values are of the order of 1. */
 async function compare(caches: readonly [KvCache, KvCache], chunks: readonly number[], seed = 5): Promise<number> {
@@ -103,7 +67,7 @@ describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
   it("follows other head dims and bits, partial rotary dims, YaRN factors, sinks and tails", async () => {
     const yarn = { type: "yarn", factor: 4, originalMaxPositionEmbeddings: 64 } as const;
     const shape = shapeOf(1, 2, 64);
-    const cases: PairOptions[] = [
+    const cases: TestCacheOptions[] = [
       { preset: "kvq4", shape: shapeOf(1, 2, 128) },
       { preset: "nuq4-1%", shape: shapeOf(1, 1, 256) },
       { preset: "kvq2", shape, rotaryDim: 32 },
