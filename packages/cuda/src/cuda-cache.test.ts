@@ -120,6 +120,18 @@ describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
     expect(await cache.downloadPages(0)).toEqual(pages.map(({ key, value }) => ({ key: key.bytes, value: value.bytes })));
   });
 
+  it("counts what a fork holds beside its original, as the TypeScript cache does", async () => {
+    const options = optionsOf({ preset: "kvq2", shape: shapeOf(1, 1, 64) });
+    using cache = createCudaCache({ ...options, kernels });
+    const reference = referenceOf(options);
+    expect(await compare([cache, reference], [200])).toBeLessThan(6e-3);
+    using fork = cache.fork();
+    const referenceFork = reference.fork();
+    expect(await compare([fork, referenceFork], [70], 6)).toBeLessThan(6e-3);
+    expect(fork.bytes(cache)).toEqual(referenceFork.bytes(reference));
+    expect(fork.bytes(cache).pages).toBeLessThan(fork.bytes().pages);
+  });
+
   it("shares pages with forks, and gives device memory back when caches are disposed of or collected", async () => {
     const options = optionsOf({ preset: "kvq2", shape: shapeOf(1, 1, 64) });
     const plan = openCudaPlan({ ...options, kernels });

@@ -100,16 +100,17 @@ export function openCudaPlan(options: CudaCacheOptions): CudaPlan {
   };
 }
 
-/** Adds what only a cache on a device has. */
+/** Adds what only a cache on a device has. It stays the same object: `bytes(beyond)` knows caches by it. */
 function onDevice(cache: KvCache, takeOpened: () => CudaLayer[]): CudaKvCache {
   const layers = takeOpened();
-  return Object.assign(Object.create(cache) as KvCache, {
+  const { fork } = cache;
+  return Object.assign(cache, {
     deviceBytes: () => layers.reduce((sum, layer) => sum + layer.deviceBytes(), 0),
     async downloadPages(layer: number) {
       checkInteger("layer", layer, { minimum: 0, maximum: layers.length - 1 });
       return layers[layer]!.downloadPages();
     },
-    fork: () => onDevice(cache.fork(), takeOpened),
+    fork: () => onDevice(fork(), takeOpened),
   });
 }
 
