@@ -117,7 +117,8 @@ Napi::Value TablesObject::attend(const Napi::CallbackInfo &info) {
       [outcomes, batch](Napi::Env environment) -> Napi::Value {
         for (size_t index = 0; index < batch->sequences.size(); index++) {
           const std::exception_ptr &failure = batch->sequences[index].failure;
-          if (failure != nullptr) outcomes->Value().Set(batch->places[index], node::catch_failure([&] { std::rethrow_exception(failure); }).to_error(environment).Value());
+          const Napi::Value outcome = failure == nullptr ? environment.Undefined() : node::catch_failure([&] { std::rethrow_exception(failure); }).to_error(environment).Value();
+          outcomes->Value().Set(batch->places[index], outcome);
         }
         return outcomes->Value();
       });
@@ -126,8 +127,7 @@ Napi::Value TablesObject::attend(const Napi::CallbackInfo &info) {
 Napi::Function LayerObject::define(Napi::Env env) {
   return DefineClass(env, "Layer",
                      {InstanceMethod<&LayerObject::pages>("pages"), InstanceMethod<&LayerObject::keep_pages>("keepPages"), InstanceMethod<&LayerObject::forget>("forget"), InstanceMethod<&LayerObject::missing>("missing"),
-                      InstanceMethod<&LayerObject::download_page>("downloadPage"), InstanceMethod<&LayerObject::bytes>("bytes"),
-                      InstanceMethod<&LayerObject::dispose>("dispose")});
+                      InstanceMethod<&LayerObject::download_page>("downloadPage"), InstanceMethod<&LayerObject::bytes>("bytes"), InstanceMethod<&LayerObject::dispose>("dispose")});
 }
 
 LayerObject::LayerObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<LayerObject>(info), env_(info.Env()) {

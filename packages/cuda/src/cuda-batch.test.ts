@@ -1,19 +1,18 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 
 import type { KvCache } from "@kvquant/cache";
 import { maximumDifference, randomSequence } from "@kvquant/cache/testing";
 import type { TestSequence } from "@kvquant/cache/testing";
 import type { EncodedBlock } from "@kvquant/spec";
 
+import { loadAddon } from "./addon.js";
+import type { AddonAttend, AddonLayer, AddonTables } from "./addon.js";
 import { createCudaDevice } from "./cuda-device.js";
-import type { CudaDevice } from "./cuda-device.js";
 import { createCudaKernels } from "./cuda-kernels.js";
-import type { CudaKernels, KernelFamily } from "./cuda-kernels.js";
 import { openCudaPlan } from "./cuda-plan.js";
 import type { CudaKvCache, CudaLayerPlan } from "./cuda-plan.js";
-import { emulatedKernels } from "./fixtures/emulated-kernels.js";
-import { addonIsBuilt, createFakeDriver } from "./fixtures/fake-driver.js";
-import type { FakeDriver } from "./fixtures/fake-driver.js";
+import { takeAllMemory, useEmulatedDevice } from "./fixtures/emulated-device.js";
+import { addonIsBuilt } from "./fixtures/fake-driver.js";
 import { append, attendLast, feedLast, float64Kernel, optionsOf, referenceOf, shapeOf } from "./fixtures/test-caches.js";
 import type { FeedRange, HostOptions } from "./fixtures/test-caches.js";
 
@@ -25,36 +24,18 @@ const SPLITS = 1e-3;
 const nextOf = (cache: KvCache, tokens = 1): FeedRange => ({ from: cache.length, to: cache.length + tokens });
 
 describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
-  let images: Record<KernelFamily, Uint8Array>;
-  let driver: FakeDriver;
-  let device: CudaDevice;
-  let kernels: CudaKernels;
-  // Compiles them, which takes minutes under sanitizers on a busy machine.
-  beforeAll(() => {
-    images = emulatedKernels();
-  }, 600_000);
-  beforeEach(() => {
-    driver = createFakeDriver();
-    device = createCudaDevice();
-    kernels = createCudaKernels(device, images);
-  });
-  afterEach(() => {
-    device.dispose();
-    const { allocations, streams, modules, contexts, misuses } = driver.counts();
-    expect({ allocations, streams, modules, contexts, misuses }).toEqual({ allocations: 0, streams: 0, modules: 0, contexts: 0, misuses: 0 });
-  });
-  afterAll(() => driver?.remove());
+  const on = useEmulatedDevice();
 
   /** Launches and calls of the driver that work takes. */
   async function count(work: () => Promise<unknown>): Promise<{ launches: number; calls: number }> {
-    const before = driver.counts();
+    const before = on.driver.counts();
     await work();
-    const after = driver.counts();
+    const after = on.driver.counts();
     return { launches: after.launches - before.launches, calls: after.calls - before.calls };
   }
 
   /** Caches of one plan with random sequences of these lengths, and the same in TypeScript. */
-  async function open(options: HostOptions, lengths: readonly number[]): Promise<{ caches: CudaKvCache[]; references: KvCache[]; sequences: TestSequence[]; plan: ReturnType<typeof openCudaPlan> }> {
+  async function open(options: HostOptions, lengths: readonly number[], kernels = on.kernels): Promise<{ caches: CudaKvCache[]; references: KvCache[]; sequences: TestSequence[]; plan: ReturnType<typeof openCudaPlan> }> {
     const plan = openCudaPlan({ ...options, kernels });
     const caches = lengths.map(() => plan.createCache());
     const references = lengths.map(() => referenceOf(options));
@@ -117,7 +98,7 @@ describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
 
   it("do not mix layers, nor plans", async () => {
     const options = optionsOf({ preset: "kvq2", shape: { ...shapeOf(1, 1, 64), layers: 2 } });
-    const plans = [openCudaPlan({ ...options, kernels }), openCudaPlan({ ...options, kernels })];
+    const plans = [openCudaPlan({ ...options, kernels: on.kernels }), openCudaPlan({ ...options, kernels: on.kernels })];
     const sequence = randomSequence(options.shape, 200, 3);
     const tasks = [0, 0, 1].flatMap((plan) => [0, 1].map((layer) => ({ cache: plans[plan]!.createCache(), layer })));
     const expected = await Promise.all([0, 1].map((layer) => feedLast(referenceOf(options), sequence, { from: 0, to: 100, layer })));
@@ -138,7 +119,7 @@ describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
     const blocks = cache!.layer(0).pages().reduce((sum, { key, value }) => sum + key.bytes.length + value.bytes.length, 0);
     const others = [sequences[0]!, randomSequence(options.shape, 300, 31), randomSequence(options.shape, 300, 32)];
     // Working memory grows with batches.
-    const held = (): number => device.memory().used - kernels.workBytes();
+    const held = (): number => on.device.memory().used - on.kernels.workBytes();
     const before = held();
     const range = { from: 200, to: 201 };
     const answers = await Promise.all(caches.map((each, index) => feedLast(each, others[index]!, range)));
@@ -195,24 +176,14 @@ describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
 
     it("because there is no device memory for its upload, the others are, and it can be asked again", async () => {
       using small = createCudaDevice({ memoryLimit: 3 << 20 });
-      kernels = createCudaKernels(small, images);
       const options = optionsOf({ preset: "kvq2", shape: shapeOf(2, 1, 64) });
-      const { caches, references, sequences } = await open(options, [90, 150, 100]);
+      const { caches, references, sequences } = await open(options, [90, 150, 100], createCudaKernels(small, on.images));
       // Working memory of the batch that is left when one fails.
       const warm = caches.map((cache) => nextOf(cache));
       for (const each of [caches, references]) await Promise.all(each.map((cache, index) => feedLast(cache, sequences[index]!, warm[index]!)));
-      const taken: { dispose(): void }[] = [];
-      const { limit, reserved, used } = small.memory();
-      taken.push(small.allocate(limit! - reserved, "everything that is left"));
-      for (let bytes = reserved - used; bytes >= 256; bytes = Math.floor(bytes / 2)) {
-        try {
-          for (;;) taken.push(small.allocate(bytes));
-        } catch (error) {
-          expect(error).toMatchObject({ code: "OUT_OF_CAPACITY" });
-        }
-      }
+      const mend = takeAllMemory(small);
       const ranges = [1, 130, 1].map((tokens, index) => nextOf(caches[index]!, tokens));
-      await expectOneToFail({ caches, references, sequences, ranges, failure: { code: "OUT_OF_CAPACITY", message: expect.stringMatching(/^layer 0/) }, mend: () => taken.forEach((each) => each.dispose()) });
+      await expectOneToFail({ caches, references, sequences, ranges, failure: { code: "OUT_OF_CAPACITY", message: expect.stringMatching(/^layer 0/) }, mend });
       for (const cache of caches) cache.dispose();
     });
 
@@ -244,7 +215,7 @@ describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
           // Microtasks run, the work of the other thread cannot be told of yet.
           await Promise.resolve();
           await Promise.resolve();
-          expect(() => device.dispose()).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/no work running/) }));
+          expect(() => on.device.dispose()).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/no work running/) }));
         }
         caches[1]!.dispose();
         const outcomes = await pending;
@@ -253,6 +224,34 @@ describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
         for (const cache of caches) cache.dispose();
       }
     });
+  });
+
+  it("are refused one by one by the addon when they do not fit, whatever the others ask", async () => {
+    const addon = loadAddon();
+    const openTables = (): AddonTables => new addon.Tables(on.kernels.handle, { ...shapeOf(1, 1, 64), sinkTokens: 1, rotaryDim: 64, attentionFactor: 1, frequencies: new Float64Array(32), layers: [null, null] });
+    const tables = openTables();
+    const layers: AddonLayer[] = [];
+    const callOf = (more: Partial<AddonAttend> = {}): AddonAttend => {
+      const layer = more.layer ?? new addon.Layer(tables, 0);
+      layers.push(layer);
+      const row = { position: 0, count: 1, keys: new Float32Array(64), values: new Float32Array(64).fill(0.5) };
+      const out = new Float32Array(64);
+      return { columns: 64, queryColumns: 64, pages: [], starts: new Float64Array(0), tokens: new Uint32Array(0), length: 1, rows: [row], queries: new Float32Array(64), first: 0, visible: new Uint32Array(1), out, ...more, layer };
+    };
+    const good = callOf();
+    const twice = callOf({ layer: good.layer });
+    const wrong: Partial<AddonAttend>[] = [
+      { layer: {} as AddonLayer }, { layer: new addon.Layer(tables, 1) }, { layer: new addon.Layer(openTables(), 0) }, { columns: 32 }, { queryColumns: 32 }, { queries: new Float32Array(63) }, { out: new Float32Array(63) },
+      { first: 1 }, { length: 2 }, { visible: Uint32Array.of(1) }, { starts: new Float64Array(1) }, { rows: [{ position: 64, count: 1, keys: new Float32Array(64), values: new Float32Array(64) }] },
+      { rows: [{ position: 0, count: 2, keys: new Float32Array(64), values: new Float32Array(64) }] },
+    ];
+    const outcomes = await tables.attend(0, [good, twice, ...wrong.map(callOf), callOf()]);
+    expect(outcomes.map((outcome) => outcome === undefined)).toEqual([true, false, ...wrong.map(() => false), true]);
+    for (const outcome of outcomes.slice(1, -1)) expect(outcome).toBeInstanceOf(Error);
+    expect(good.out).toEqual(new Float32Array(64).fill(0.5));
+    expect(() => tables.attend(2, [])).toThrow(/layer/);
+    expect(await tables.attend(1, [])).toEqual([]);
+    for (const layer of layers) if ("dispose" in layer) layer.dispose();
   });
 
   it.each(["cuMemsetD8Async", "cuLaunchKernel", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize"])("are all refused when their %s fails, whichever it is, intact on the host, and answered when asked again", async (call) => {
@@ -264,9 +263,9 @@ describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
       const pages = caches.map((cache) => cache.layer(0).pages());
       for (const [index, cache] of caches.entries()) append(cache, sequences[index]!, ranges[index]!);
       const attend = (): Promise<PromiseSettledResult<Float32Array>[]> => Promise.allSettled(caches.map((cache, index) => attendLast(cache, sequences[index]!, ranges[index]!)));
-      driver.configure(`fail=${call}@${which}:719`);
+      on.driver.configure(`fail=${call}@${which}:719`);
       const outcomes = await attend();
-      driver.configure("");
+      on.driver.configure("");
       const failed = outcomes.filter(({ status }) => status === "rejected");
       if (failed.length > 0) {
         failures++;

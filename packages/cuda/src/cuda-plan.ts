@@ -100,11 +100,18 @@ export function openCudaPlan(options: CudaCacheOptions): CudaPlan {
   };
 }
 
+const cudaCaches = new WeakSet<object>();
+
+/** Whether a cache is one of this package, whose attentions share launches with those of its plan. */
+export function isCudaCache(cache: KvCache): cache is CudaKvCache {
+  return cudaCaches.has(cache);
+}
+
 /** Adds what only a cache on a device has. It stays the same object: `bytes(beyond)` knows caches by it. */
 function onDevice(cache: KvCache, takeOpened: () => CudaLayer[]): CudaKvCache {
   const layers = takeOpened();
-  const { fork } = cache;
-  return Object.assign(cache, {
+  const fork = cache.fork.bind(cache);
+  const device = Object.assign(cache, {
     deviceBytes: () => layers.reduce((sum, layer) => sum + layer.deviceBytes(), 0),
     async downloadPages(layer: number) {
       checkInteger("layer", layer, { minimum: 0, maximum: layers.length - 1 });
@@ -112,6 +119,8 @@ function onDevice(cache: KvCache, takeOpened: () => CudaLayer[]): CudaKvCache {
     },
     fork: () => onDevice(fork(), takeOpened),
   });
+  cudaCaches.add(device);
+  return device;
 }
 
 /** An empty cache with tables of its own; see {@link openCudaPlan}, which shares them. */
