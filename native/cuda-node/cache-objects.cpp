@@ -1,5 +1,7 @@
 #include "cuda-node/cache-objects.h"
 
+#include "cuda-node/attend-request.h"
+#include "cuda-node/batch-attention.h"
 #include "node/arguments.h"
 #include "node/codec-options.h"
 #include "node/promise-worker.h"
@@ -9,20 +11,12 @@ namespace kvquant::cuda {
 
 using node::byte_view;
 using node::call;
-using node::floats;
 using node::integer;
 using node::reject;
 
 namespace {
 
 constexpr uint64_t kLargestInteger = uint64_t{1} << 53;
-
-const double *doubles(const Napi::Value &value, const char *name, size_t length) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array || value.As<Napi::TypedArray>().ElementLength() != length) {
-    reject(value.Env(), std::string(name) + ": expected a Float64Array of " + std::to_string(length));
-  }
-  return value.As<Napi::Float64Array>().Data();
-}
 
 }  // namespace
 
@@ -56,7 +50,7 @@ Napi::Value KernelsObject::resources(const Napi::CallbackInfo &info) {
 
 Napi::Value KernelsObject::work_bytes(const Napi::CallbackInfo &info) { return Napi::Number::New(info.Env(), static_cast<double>(kernels_->work_bytes())); }
 
-Napi::Function TablesObject::define(Napi::Env env) { return DefineClass(env, "Tables", {InstanceMethod<&TablesObject::bytes>("bytes")}); }
+Napi::Function TablesObject::define(Napi::Env env) { return DefineClass(env, "Tables", {InstanceMethod<&TablesObject::bytes>("bytes"), InstanceMethod<&TablesObject::attend>("attend")}); }
 
 TablesObject::TablesObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<TablesObject>(info) {
   const Napi::Env env = info.Env();
@@ -85,11 +79,55 @@ TablesObject::TablesObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Ta
 
 Napi::Value TablesObject::bytes(const Napi::CallbackInfo &info) { return Napi::Number::New(info.Env(), static_cast<double>(tables_->bytes())); }
 
+// attend(layer, [{ layer, ... }]): attention of several sequences (attend-request.h) in the same launches; resolves to what became of each, undefined or an error
+Napi::Value TablesObject::attend(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  const size_t layer = integer(info[0], "layer", tables_->layers() - 1);
+  const auto requests = info[1].As<Napi::Array>();
+  const auto outcomes = std::make_shared<Napi::Reference<Napi::Array>>(Napi::Persistent(Napi::Array::New(env, requests.Length())));
+  // Those that could be started: their places in `requests`, their layers, and their calls.
+  struct Batch {
+    std::vector<uint32_t> places;
+    std::vector<LayerObject *> layers;
+    std::vector<SequenceAttention> sequences;
+  };
+  const auto batch = std::make_shared<Batch>();
+  std::vector<Napi::Object> held{info.This().As<Napi::Object>()};
+  for (uint32_t place = 0; place < requests.Length(); place++) {
+    try {
+      const auto request = requests.Get(place).As<Napi::Object>();
+      LayerObject &object = unwrap<LayerObject>(request.Get("layer"));
+      const LayerMirror &mirror = object.mirror();
+      const size_t columns = integer(request, "columns"), query_columns = integer(request, "queryColumns");
+      call(env, [&] { mirror.check_request(tables_, layer, columns, query_columns); });
+      AttendCall attend = read_attend_request(request, held);
+      batch->sequences.push_back({object.begin(), std::move(attend), nullptr});
+      batch->places.push_back(place);
+      batch->layers.push_back(&object);
+      held.push_back(object.Value());
+    } catch (const Napi::Error &error) {
+      outcomes->Value().Set(place, error.Value());
+    }
+  }
+  return node::PromiseWorker::start(
+      env, held, [tables = tables_, layer, batch] { attend_together(*tables, layer, batch->sequences); },
+      [batch] {
+        for (LayerObject *object : batch->layers) object->end();
+      },
+      [outcomes, batch](Napi::Env environment) -> Napi::Value {
+        for (size_t index = 0; index < batch->sequences.size(); index++) {
+          const std::exception_ptr &failure = batch->sequences[index].failure;
+          const Napi::Value outcome = failure == nullptr ? environment.Undefined() : node::catch_failure([&] { std::rethrow_exception(failure); }).to_error(environment).Value();
+          outcomes->Value().Set(batch->places[index], outcome);
+        }
+        return outcomes->Value();
+      });
+}
+
 Napi::Function LayerObject::define(Napi::Env env) {
   return DefineClass(env, "Layer",
                      {InstanceMethod<&LayerObject::pages>("pages"), InstanceMethod<&LayerObject::keep_pages>("keepPages"), InstanceMethod<&LayerObject::forget>("forget"), InstanceMethod<&LayerObject::missing>("missing"),
-                      InstanceMethod<&LayerObject::attend>("attend"), InstanceMethod<&LayerObject::download_page>("downloadPage"), InstanceMethod<&LayerObject::bytes>("bytes"),
-                      InstanceMethod<&LayerObject::dispose>("dispose")});
+                      InstanceMethod<&LayerObject::download_page>("downloadPage"), InstanceMethod<&LayerObject::bytes>("bytes"), InstanceMethod<&LayerObject::dispose>("dispose")});
 }
 
 LayerObject::LayerObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<LayerObject>(info), env_(info.Env()) {
@@ -113,7 +151,7 @@ LayerObject::~LayerObject() {
 
 LayerMirror &LayerObject::mirror() const {
   if (mirror_ == nullptr) throw node::Failure{"DISPOSED", "expected a live layer, got one already disposed"}.to_error(env_);
-  if (*busy_) reject(env_, "layer: expected one without work running; await it first");
+  if (busy_) reject(env_, "layer: expected one without work running; await it first");
   return *mirror_;
 }
 
@@ -123,18 +161,17 @@ void LayerObject::account() {
   accounted_ = bytes;
 }
 
-Napi::Value LayerObject::run(const Napi::CallbackInfo &info, std::vector<Napi::Object> held, std::function<void(LayerMirror &)> work) {
+const std::shared_ptr<LayerMirror> &LayerObject::begin() {
   mirror();
-  *busy_ = true;
+  busy_ = true;
   running_->fetch_add(1);
-  held.push_back(info.This().As<Napi::Object>());
-  return node::PromiseWorker::start(
-      env_, held, [mirror = mirror_, work = std::move(work)] { work(*mirror); },
-      [this, busy = busy_, running = running_] {
-        *busy = false;
-        running->fetch_sub(1);
-        account();
-      });
+  return mirror_;
+}
+
+void LayerObject::end() {
+  busy_ = false;
+  running_->fetch_sub(1);
+  account();
 }
 
 Napi::Value LayerObject::pages(const Napi::CallbackInfo &info) { return Napi::Number::New(info.Env(), static_cast<double>(mirror().pages())); }
@@ -156,49 +193,13 @@ Napi::Value LayerObject::missing(const Napi::CallbackInfo &info) {
   return result;
 }
 
-// attend({ pages, starts, tokens, length, rows, queries, first, visible, out })
-Napi::Value LayerObject::attend(const Napi::CallbackInfo &info) {
-  const auto options = info[0].As<Napi::Object>();
-  std::vector<Napi::Object> held{options};
-  AttendCall request{};
-  const auto hold = [&](const Napi::Value &value) {
-    held.push_back(value.As<Napi::Object>());
-    return value;
-  };
-  const auto pages = options.Get("pages").As<Napi::Array>();
-  for (uint32_t index = 0; index < pages.Length(); index++) {
-    const auto page = pages.Get(index).As<Napi::Object>();
-    const node::Bytes key = byte_view(hold(page.Get("key")), "key"), value = byte_view(hold(page.Get("value")), "value");
-    request.pages.push_back({key.data, value.data, key.length, value.length, integer(page, "encodedTokens", KVQ_PAGE_TOKENS)});
-  }
-  request.tokens = node::copy_integers(options.Get("tokens"), "tokens");
-  const double *starts = doubles(options.Get("starts"), "starts", request.tokens.size());
-  for (size_t index = 0; index < request.tokens.size(); index++) request.starts.push_back(static_cast<uint64_t>(starts[index]));
-  request.length = integer(options.Get("length"), "length", kLargestInteger);
-  const auto rows = options.Get("rows").As<Napi::Array>();
-  for (uint32_t index = 0; index < rows.Length(); index++) {
-    const auto row = rows.Get(index).As<Napi::Object>();
-    const size_t count = integer(row, "count");
-    const size_t columns = integer(options, "columns");
-    request.rows.push_back({integer(row.Get("position"), "position", kLargestInteger), count, floats(hold(row.Get("keys")), "keys", count * columns), floats(hold(row.Get("values")), "values", count * columns)});
-  }
-  request.visible = node::copy_integers(options.Get("visible"), "visible");
-  request.count = request.visible.size();
-  request.first = integer(options.Get("first"), "first", kLargestInteger);
-  const size_t query_columns = integer(options, "queryColumns");
-  request.queries = floats(hold(options.Get("queries")), "queries", request.count * query_columns);
-  request.out = floats(hold(options.Get("out")), "out", request.count * query_columns);
-  call(env_, [&] { mirror().check_columns(integer(options, "columns"), query_columns); });
-  return run(info, std::move(held), [request = std::move(request)](LayerMirror &layer) { layer.attend(request); });
-}
-
 // downloadPage(index, key, value)
 Napi::Value LayerObject::download_page(const Napi::CallbackInfo &info) {
   const size_t index = integer(info[0], "index", kLargestInteger);
   const node::Bytes key = byte_view(info[1], "key"), value = byte_view(info[2], "value");
-  return run(info, {info[1].As<Napi::Object>(), info[2].As<Napi::Object>()}, [=](LayerMirror &layer) {
-    layer.download_page(index, const_cast<uint8_t *>(key.data), key.length, const_cast<uint8_t *>(value.data), value.length);
-  });
+  return node::PromiseWorker::start(
+      env_, {info.This().As<Napi::Object>(), info[1].As<Napi::Object>(), info[2].As<Napi::Object>()},
+      [=, mirror = begin()] { mirror->download_page(index, const_cast<uint8_t *>(key.data), key.length, const_cast<uint8_t *>(value.data), value.length); }, [this] { end(); });
 }
 
 Napi::Value LayerObject::bytes(const Napi::CallbackInfo &info) { return Napi::Number::New(info.Env(), static_cast<double>(mirror().bytes())); }

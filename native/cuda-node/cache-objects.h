@@ -36,6 +36,7 @@ class TablesObject : public Napi::ObjectWrap<TablesObject> {
 
  private:
   Napi::Value bytes(const Napi::CallbackInfo &info);
+  Napi::Value attend(const Napi::CallbackInfo &info);
   std::shared_ptr<CacheTables> tables_;
   std::shared_ptr<std::atomic<int>> running_;
 };
@@ -49,23 +50,26 @@ class LayerObject : public Napi::ObjectWrap<LayerObject> {
   explicit LayerObject(const Napi::CallbackInfo &info);
   ~LayerObject() override;
 
- private:
+  // Throws DISPOSED, or INVALID_ARGUMENT while work is running.
   LayerMirror &mirror() const;
+  // The same for work on another thread until end(), on the main thread: nobody else uses it meanwhile. The object must be held.
+  const std::shared_ptr<LayerMirror> &begin();
+  void end();
+
+ private:
   Napi::Value pages(const Napi::CallbackInfo &info);
   void keep_pages(const Napi::CallbackInfo &info);
   void forget(const Napi::CallbackInfo &info);
   Napi::Value missing(const Napi::CallbackInfo &info);
-  Napi::Value attend(const Napi::CallbackInfo &info);
   Napi::Value download_page(const Napi::CallbackInfo &info);
   Napi::Value bytes(const Napi::CallbackInfo &info);
   void dispose(const Napi::CallbackInfo &info);
-  Napi::Value run(const Napi::CallbackInfo &info, std::vector<Napi::Object> held, std::function<void(LayerMirror &)> work);
   // Tells V8 what the mirror holds now.
   void account();
 
   std::shared_ptr<LayerMirror> mirror_;
   std::shared_ptr<std::atomic<int>> running_;
-  std::shared_ptr<bool> busy_ = std::make_shared<bool>(false);
+  bool busy_ = false;
   int64_t accounted_ = 0;
   Napi::Env env_;
 };

@@ -6,11 +6,6 @@ namespace kvquant::cuda {
 
 namespace {
 
-template <class Number>
-const Number *device_pointer(const Memory &memory, uint64_t offset) {
-  return reinterpret_cast<const Number *>(memory.address() + offset);
-}
-
 void fill_levels(const float *levels, uint32_t bits, const char *side, int8_t (&out)[32]) {
   if (!kvq_cuda_fill_levels(levels, bits, out)) throw RuntimeError(KVQ_UNSUPPORTED, std::string(side) + " levels: expected numbers of the form k/127, got others; fit the quantizer anew");
 }
@@ -52,7 +47,7 @@ std::unique_ptr<LayerTables> CacheTables::make_layer(const Codecs &codecs) {
   const uint64_t bytes = numbers.size() * sizeof(float);
   layer->memory = Memory::allocate(kernels_->shared_device(), bytes, "scales of a layer, " + std::to_string(bytes) + " bytes");
   kernels_->stream().upload(layer->memory, 0, numbers.data(), bytes);
-  const float *first = device_pointer<float>(*layer->memory, 0);
+  const float *first = device_pointer<float>(*layer->memory);
   layer->key_scale = first;
   layer->key_zero = first + columns;
   layer->value_mean = first + 2 * columns;

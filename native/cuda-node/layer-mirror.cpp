@@ -1,55 +1,19 @@
 #include "cuda-node/layer-mirror.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
-#include "cuda/append/append.h"
-#include "cuda/tables/tables.h"
+#include "cuda-node/packed.h"
 #include "kvquant/codec.h"
 
 namespace kvquant::cuda {
-
-namespace {
-
-// Entries of a batch's page table, and queries of a batch: working memory stays below some megabytes.
-constexpr size_t kBatchPages = size_t{1} << 16;
-constexpr size_t kBatchQueries = 256;
-
-uint64_t round_up(uint64_t bytes) { return (bytes + KVQ_BLOCK_ALIGNMENT - 1) / KVQ_BLOCK_ALIGNMENT * KVQ_BLOCK_ALIGNMENT; }
-
-template <class Number>
-Number *device_pointer(const Memory &memory, uint64_t offset = 0) {
-  return reinterpret_cast<Number *>(memory.address() + offset);
-}
-
-// Arrays of one call behind each other, so that one copy brings them all.
-class Packed {
- public:
-  // Room for `count` elements; returns its offset. Filled through at().
-  template <class Element>
-  uint64_t add(size_t count) {
-    const uint64_t offset = round_up(bytes_.size());
-    bytes_.resize(offset + count * sizeof(Element));
-    return offset;
-  }
-  template <class Element>
-  Element *at(uint64_t offset) {
-    return reinterpret_cast<Element *>(bytes_.data() + offset);
-  }
-  const std::vector<uint8_t> &bytes() const { return bytes_; }
-
- private:
-  std::vector<uint8_t> bytes_;
-};
-
-}  // namespace
 
 LayerMirror::LayerMirror(std::shared_ptr<CacheTables> tables, size_t layer) : tables_(std::move(tables)), layer_(layer), start_(tables_->layer(layer) == nullptr ? 0 : tables_->shape().sink_tokens) {}
 
 LayerMirror::LayerMirror(const LayerMirror &other) : tables_(other.tables_), layer_(other.layer_), pages_(other.pages_), start_(other.start_) {}
 
-void LayerMirror::check_columns(size_t columns, size_t query_columns) const {
+void LayerMirror::check_request(const std::shared_ptr<CacheTables> &tables, size_t layer, size_t columns, size_t query_columns) const {
+  if (tables != tables_ || layer != layer_) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected layer " + std::to_string(layer) + " of the tables that attend, got another layer or one of others");
   const CacheShape &shape = tables_->shape();
   if (columns == shape.key_columns() && query_columns == shape.query_columns()) return;
   throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected " + std::to_string(shape.key_columns()) + " columns of keys and " + std::to_string(shape.query_columns()) + " of queries");
@@ -96,7 +60,7 @@ void LayerMirror::upload_page(const HostPage &page) {
   require(kvq_check_block(&key_layout, page.key, page.key_bytes, page.encoded_tokens, offsets.data()), "key block: expected one that the layer's codec wrote, got a damaged one");
   require(kvq_check_block(&value_layout, page.value, page.value_bytes, page.encoded_tokens, offsets.data() + heads), "value block: expected one that the layer's codec wrote, got a damaged one");
   const bool outliers = key_layout.outliers != 0 || value_layout.outliers != 0;
-  const uint64_t value_at = round_up(page.key_bytes), outliers_at = round_up(value_at + page.value_bytes + KVQ_BLOCK_PADDING);
+  const uint64_t value_at = round_to_block(page.key_bytes), outliers_at = round_to_block(value_at + page.value_bytes + KVQ_BLOCK_PADDING);
   std::vector<uint8_t> bytes(outliers_at + (outliers ? offsets.size() * sizeof(uint32_t) : 0));
   std::memcpy(bytes.data(), page.key, page.key_bytes);
   std::memcpy(bytes.data() + value_at, page.value, page.value_bytes);
@@ -125,7 +89,52 @@ void LayerMirror::place_pages(const AttendCall &call) {
     starts_[index] = call.starts[index];
     table_uploaded_ = std::min(table_uploaded_, index);
   }
-  if (table_.empty()) return;
+}
+
+void LayerMirror::extend_chunks(const AttendCall &call) {
+  if (sink_tokens() > 0 && sinks_ == nullptr) sinks_ = make_chunk(sink_tokens());
+  const uint64_t open = call.length > start_ ? call.length - start_ : 0;
+  while (chunks_.size() * KVQ_PAGE_TOKENS < open) chunks_.push_back(make_chunk(KVQ_PAGE_TOKENS));
+}
+
+void LayerMirror::prepare(const AttendCall &call) {
+  if (call.first + call.count != call.length || call.visible.size() != call.count) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected the newest tokens' queries, with the pages that each sees");
+  for (const HostPage &page : call.pages) upload_page(page);
+  place_pages(call);
+  extend_chunks(call);
+  for (size_t query = 0; query < call.count; query++) view(call, query);
+  for (const HostRows &rows : call.rows) {
+    for (size_t index = 0; index < rows.count; index++) place_row(rows.position + index);
+  }
+}
+
+LayerMirror::View LayerMirror::view(const AttendCall &call, size_t query) const {
+  View view = {call.visible[query], sink_tokens(), call.first + query, 0};
+  if (view.pages > pages_.size()) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected queries that see at most " + std::to_string(pages_.size()) + " pages, got " + std::to_string(view.pages));
+  if (view.pages > 0) view.exact_from = call.starts[view.pages - 1] + call.tokens[view.pages - 1];
+  if (view.exact_from < start_ || (view.exact_from - start_) % KVQ_PAGE_TOKENS != 0) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected exact tokens from a page's end on");
+  const uint64_t open = view.position < view.exact_from ? 0 : (view.position - view.exact_from) / KVQ_PAGE_TOKENS + 1;
+  view.exact = open + (sink_tokens() > 0 ? 1 : 0);
+  return view;
+}
+
+void LayerMirror::fill_exact(const View &view, kvq_cuda_exact *out) const {
+  const auto piece = [&](const Memory &memory, uint64_t first, uint32_t capacity) {
+    return kvq_cuda_exact{device_pointer<uint16_t>(memory), static_cast<uint32_t>(std::min<uint64_t>(capacity, view.position + 1 - first)), capacity};
+  };
+  if (sink_tokens() > 0) *out++ = piece(*sinks_, 0, sink_tokens());
+  for (uint64_t first = view.exact_from; first <= view.position; first += KVQ_PAGE_TOKENS) *out++ = piece(*chunks_[(first - start_) / KVQ_PAGE_TOKENS], first, KVQ_PAGE_TOKENS);
+}
+
+kvq_cuda_append_row LayerMirror::place_row(uint64_t position) const {
+  const bool sink = position < sink_tokens();
+  if (!sink && (position < start_ || position >= start_ + chunks_.size() * KVQ_PAGE_TOKENS)) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected exact tokens within the open part, got position " + std::to_string(position));
+  const uint64_t place = sink ? position : position - start_;
+  const Memory &chunk = sink ? *sinks_ : *chunks_[place / KVQ_PAGE_TOKENS];
+  return {device_pointer<uint16_t>(chunk), static_cast<uint16_t>(sink ? sink_tokens() : KVQ_PAGE_TOKENS), static_cast<uint16_t>(place % KVQ_PAGE_TOKENS), 0};
+}
+
+const std::shared_ptr<Memory> &LayerMirror::device_table() {
   KernelSet &kernels = tables_->kernels();
   const uint64_t needed = table_.size() * sizeof(kvq_cuda_page);
   if (table_memory_ == nullptr || table_memory_->bytes() < needed) {
@@ -136,164 +145,12 @@ void LayerMirror::place_pages(const AttendCall &call) {
   const uint64_t done = table_uploaded_ * sizeof(kvq_cuda_page);
   kernels.stream().upload(table_memory_, done, table_.data() + table_uploaded_, needed - done);
   table_uploaded_ = table_.size();
+  return table_memory_;
 }
 
-void LayerMirror::extend_chunks(const AttendCall &call) {
-  const uint32_t sink_tokens = tables_->layer(layer_) == nullptr ? 0 : tables_->shape().sink_tokens;
-  if (sink_tokens > 0 && sinks_ == nullptr) sinks_ = make_chunk(sink_tokens);
-  const uint64_t open = call.length > start_ ? call.length - start_ : 0;
-  while (chunks_.size() * KVQ_PAGE_TOKENS < open) chunks_.push_back(make_chunk(KVQ_PAGE_TOKENS));
-}
-
-void LayerMirror::attend(const AttendCall &call) {
-  KernelSet &kernels = tables_->kernels();
-  const std::lock_guard<std::mutex> lock(kernels.mutex());
-  try {
-    for (const HostPage &page : call.pages) upload_page(page);
-    place_pages(call);
-    extend_chunks(call);
-    size_t most_pages = 1;
-    for (const uint32_t pages : call.visible) {
-      if (pages > pages_.size()) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected queries that see at most " + std::to_string(pages_.size()) + " pages, got " + std::to_string(pages));
-      most_pages = std::max<size_t>(most_pages, pages);
-    }
-    const size_t batch = std::clamp<size_t>(kBatchPages / most_pages, 1, kBatchQueries);
-    for (size_t row = 0; row < call.count; row += batch) attend_batch(call, row, std::min(batch, call.count - row), row == 0);
-  } catch (...) {
-    sinks_valid_ = open_valid_ = 0;
-    table_uploaded_ = 0;
-    kernels.forget_arrivals();
-    throw;
-  }
-}
-
-void LayerMirror::attend_batch(const AttendCall &call, size_t first_row, size_t rows, bool with_rows) {
-  KernelSet &kernels = tables_->kernels();
-  const CacheShape &shape = tables_->shape();
-  const LayerTables *layer = tables_->layer(layer_);
-  const uint32_t sink_tokens = layer == nullptr ? 0 : shape.sink_tokens;
-  const size_t columns = shape.key_columns(), query_columns = shape.query_columns(), angles = shape.head_dim;
-  Packed packed;
-
-  // New exact tokens.
-  size_t new_rows = 0;
-  if (with_rows) for (const HostRows &each : call.rows) new_rows += each.count;
-  const uint64_t append_at = packed.add<kvq_cuda_append_row>(new_rows), keys_at = packed.add<float>(new_rows * columns), values_at = packed.add<float>(new_rows * columns),
-                 append_angles_at = packed.add<float>(new_rows * angles);
-  size_t row = 0;
-  if (with_rows) {
-    for (const HostRows &each : call.rows) {
-      std::memcpy(packed.at<float>(keys_at) + row * columns, each.keys, each.count * columns * sizeof(float));
-      std::memcpy(packed.at<float>(values_at) + row * columns, each.values, each.count * columns * sizeof(float));
-      for (size_t index = 0; index < each.count; index++, row++) {
-        const uint64_t position = each.position + index;
-        const bool sink = position < sink_tokens;
-        if (!sink && (position < start_ || position >= start_ + chunks_.size() * KVQ_PAGE_TOKENS)) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected exact tokens within the open part, got position " + std::to_string(position));
-        const uint64_t place = sink ? position : position - start_;
-        const Memory &chunk = sink ? *sinks_ : *chunks_[place / KVQ_PAGE_TOKENS];
-        packed.at<kvq_cuda_append_row>(append_at)[row] = {device_pointer<uint16_t>(chunk), sink ? sink_tokens : KVQ_PAGE_TOKENS, static_cast<uint32_t>(place % KVQ_PAGE_TOKENS)};
-        kvq_cuda_fill_angles(&tables_->rope(), static_cast<double>(position), packed.at<float>(append_angles_at) + row * angles);
-      }
-    }
-  }
-
-  // What each query sees: its pages, then exact tokens up to its own.
-  size_t entries = 0, slots = 0, most_pages = 0;
-  std::vector<uint64_t> exact_from(rows);
-  for (size_t index = 0; index < rows; index++) {
-    const uint32_t pages = call.visible[first_row + index];
-    const uint64_t position = call.first + first_row + index;
-    exact_from[index] = pages == 0 ? sink_tokens : call.starts[pages - 1] + call.tokens[pages - 1];
-    if (exact_from[index] < start_ || (exact_from[index] - start_) % KVQ_PAGE_TOKENS != 0) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected exact tokens from a page's end on");
-    const size_t chunks = position < exact_from[index] ? 0 : (position - exact_from[index]) / KVQ_PAGE_TOKENS + 1;
-    slots = std::max(slots, chunks + (sink_tokens > 0 ? 1 : 0));
-    entries += pages;
-    most_pages = std::max<size_t>(most_pages, pages);
-  }
-  // One query reads the mirror's own table; several need one after another.
-  const bool own_table = rows == 1;
-  const uint64_t pages_at = packed.add<kvq_cuda_page>(own_table ? 0 : entries), first_page_at = packed.add<uint32_t>(rows + 1), exact_at = packed.add<kvq_cuda_exact>(rows * slots),
-                 query_at = packed.add<float>(rows * query_columns), angles_at = packed.add<float>(rows * angles);
-  uint32_t *first_page = packed.at<uint32_t>(first_page_at);
-  for (size_t index = 0; index < rows; index++) {
-    const uint32_t pages = call.visible[first_row + index];
-    first_page[index + 1] = first_page[index] + pages;
-    if (!own_table && pages > 0) std::memcpy(packed.at<kvq_cuda_page>(pages_at) + first_page[index], table_.data(), pages * sizeof(kvq_cuda_page));
-    const uint64_t position = call.first + first_row + index;
-    kvq_cuda_exact *exact = packed.at<kvq_cuda_exact>(exact_at) + index * slots;
-    if (sink_tokens > 0) *exact++ = {device_pointer<uint16_t>(*sinks_), static_cast<uint32_t>(std::min<uint64_t>(sink_tokens, position + 1)), sink_tokens};
-    for (uint64_t start = exact_from[index]; start <= position; start += KVQ_PAGE_TOKENS) {
-      *exact++ = {device_pointer<uint16_t>(*chunks_[(start - start_) / KVQ_PAGE_TOKENS]), static_cast<uint32_t>(std::min<uint64_t>(KVQ_PAGE_TOKENS, position + 1 - start)), KVQ_PAGE_TOKENS};
-    }
-    kvq_cuda_fill_angles(&tables_->rope(), static_cast<double>(position), packed.at<float>(angles_at) + index * angles);
-  }
-  std::memcpy(packed.at<float>(query_at), call.queries + first_row * query_columns, rows * query_columns * sizeof(float));
-
-  // The results follow a header whose first number says that a key or value does not fit fp16.
-  constexpr uint64_t kHeader = KVQ_BLOCK_ALIGNMENT;
-  const uint64_t out_bytes = kHeader + rows * query_columns * sizeof(float);
-  const auto sent = kernels.work(Work::kCall, packed.bytes().size());
-  const auto results = kernels.work(Work::kOut, out_bytes);
-  kvq_cuda_attention p = {};
-  const bool has_pages = layer != nullptr && most_pages > 0;
-  if (has_pages) {
-    p.pages = own_table ? device_pointer<kvq_cuda_page>(*table_memory_) : device_pointer<kvq_cuda_page>(*sent, pages_at);
-    p.page_angles = device_pointer<float>(*tables_->page_angles());
-  }
-  p.first_page = device_pointer<uint32_t>(*sent, first_page_at);
-  p.exact = device_pointer<kvq_cuda_exact>(*sent, exact_at);
-  p.query = device_pointer<float>(*sent, query_at);
-  p.query_angles = device_pointer<float>(*sent, angles_at);
-  p.out = device_pointer<float>(*results, kHeader);
-  p.offset_angles = device_pointer<uint32_t>(*tables_->offset_angles());
-  if (layer != nullptr) {
-    p.key_scale = layer->key_scale, p.key_zero = layer->key_zero;
-    p.value_mean = layer->value_mean, p.value_deviation = layer->value_deviation;
-    p.key_outliers = layer->key->layout().outliers, p.value_outliers = layer->value->layout().outliers;
-    std::copy(std::begin(layer->key_levels), std::end(layer->key_levels), p.key_levels);
-    std::copy(std::begin(layer->value_levels), std::end(layer->value_levels), p.value_levels);
-  }
-  p.sequences = static_cast<uint32_t>(rows);
-  p.kv_heads = shape.kv_heads, p.group = shape.group(), p.head_dim = shape.head_dim, p.rotary_dim = tables_->rope().rotary_dim;
-  p.query_stride = static_cast<uint32_t>(query_columns);
-  p.most_pages = static_cast<uint32_t>(most_pages);
-  p.exact_slots = static_cast<uint32_t>(slots);
-  p.scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim)));
-  const auto plan = [&] { return layer == nullptr ? kvq_cuda_plan_half(kernels.limits(), shape.head_dim, p) : kvq_cuda_plan_attention(kernels.limits(), layer->recipe, p); };
-  const kvq_cuda_attention_scratch scratch = plan().scratch;
-  const auto scores = kernels.work(Work::kScores, scratch.score_bytes), partials = kernels.work(Work::kPartials, scratch.partial_bytes), arrivals = kernels.work(Work::kArrivals, scratch.arrival_bytes);
-  p.scores = device_pointer<float>(*scores);
-  p.partials = device_pointer<float>(*partials);
-  p.arrivals = device_pointer<uint32_t>(*arrivals);
-
-  Stream &stream = kernels.stream();
-  stream.upload(sent, 0, packed.bytes().data(), packed.bytes().size());
-  stream.fill(results, 0, 0, kHeader);
-  if (new_rows > 0) {
-    kvq_cuda_append append = {};
-    append.rows = device_pointer<kvq_cuda_append_row>(*sent, append_at);
-    append.key = device_pointer<float>(*sent, keys_at);
-    append.value = device_pointer<float>(*sent, values_at);
-    append.angles = device_pointer<float>(*sent, append_angles_at);
-    append.overflow = device_pointer<uint32_t>(*results);
-    append.count = static_cast<uint32_t>(new_rows);
-    append.kv_heads = shape.kv_heads, append.head_dim = shape.head_dim, append.rotary_dim = tables_->rope().rotary_dim;
-    append.key_stride = append.value_stride = static_cast<uint32_t>(columns);
-    kernels.launch(kvq_cuda_plan_append(append));
-  }
-  for (const kvq_cuda_launch &launch : plan().launches) kernels.launch(launch);
-  std::vector<uint8_t> received(out_bytes);
-  stream.download(results, 0, received.data(), out_bytes);
-  stream.synchronize();
-
-  uint32_t overflow = 0;
-  std::memcpy(&overflow, received.data(), sizeof overflow);
-  if (overflow != 0) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected keys that fit fp16 after RoPE, got others");
-  std::memcpy(call.out + first_row * query_columns, received.data() + kHeader, out_bytes - kHeader);
-  if (with_rows) {
-    sinks_valid_ = std::min<uint64_t>(sink_tokens, call.length);
-    open_valid_ = call.length > start_ ? call.length - start_ : 0;
-  }
+void LayerMirror::keep_rows(const AttendCall &call) {
+  sinks_valid_ = std::min<uint64_t>(sink_tokens(), call.length);
+  open_valid_ = call.length > start_ ? call.length - start_ : 0;
 }
 
 uint64_t LayerMirror::bytes() const {

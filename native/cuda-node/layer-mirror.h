@@ -1,4 +1,4 @@
-// One layer of one sequence as the device sees it: closed pages with the bytes they have on the host, exact tokens in fp16, and attention over both.
+// One layer of one sequence as the device sees it: closed pages with the bytes they have on the host, and exact tokens in fp16. batch-attention.h attends over both.
 // The host keeps everything, so a mirror can be dropped or fall behind at any time; what it lacks is uploaded with the next attention.
 #pragma once
 #include <deque>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cuda-node/cache-tables.h"
+#include "cuda/append/append.h"
 
 namespace kvquant::cuda {
 
@@ -53,8 +54,8 @@ class LayerMirror {
   LayerMirror &operator=(const LayerMirror &) = delete;
 
   size_t pages() const { return pages_.size(); }
-  // INVALID_ARGUMENT unless rows of tokens and of queries have the cache's numbers of columns.
-  void check_columns(size_t columns, size_t query_columns) const;
+  // INVALID_ARGUMENT unless it is of that layer of those tables, and rows of tokens and of queries have the cache's numbers of columns.
+  void check_request(const std::shared_ptr<CacheTables> &tables, size_t layer, size_t columns, size_t query_columns) const;
   // Drops pages from `count` on.
   void keep_pages(size_t count);
   // Exact tokens from `position` on may have changed.
@@ -64,18 +65,36 @@ class LayerMirror {
     uint64_t sinks, open;
   };
   Missing missing(uint64_t start);
-  // On error the pages that were uploaded stay, and exact tokens are forgotten.
-  void attend(const AttendCall &call);
   // Device memory of this mirror; pages shared with forks count in each.
   uint64_t bytes() const;
   // Copies the blocks of page `index` back.
   void download_page(size_t index, uint8_t *key, size_t key_bytes, uint8_t *value, size_t value_bytes);
 
- private:
+  // What follows is for attention (batch-attention.h), with the mutex of the kernels held.
   std::string name() const { return "layer " + std::to_string(layer_); }
+  // Uploads pages and makes room for exact tokens; nothing below fails for a call that was prepared. On error the pages that were uploaded stay.
+  void prepare(const AttendCall &call);
+  // What a query of a call sees: the first `pages`, and exact tokens from `exact_from` to its own `position`, which with the sinks are `exact` pieces.
+  struct View {
+    uint32_t pages;
+    uint64_t exact_from, position;
+    size_t exact;
+  };
+  View view(const AttendCall &call, size_t query) const;
+  void fill_exact(const View &view, kvq_cuda_exact *out) const;
+  // Where an exact token lies; INVALID_ARGUMENT where there is no place for it.
+  kvq_cuda_append_row place_row(uint64_t position) const;
+  // The page table, and the same on the device.
+  const std::vector<kvq_cuda_page> &table() const { return table_; }
+  const std::shared_ptr<Memory> &device_table();
+  // The exact tokens of a call are there; or, after a failure, nothing is known of exact tokens and of the page table.
+  void keep_rows(const AttendCall &call);
+  void forget_uploads() { sinks_valid_ = open_valid_ = table_uploaded_ = 0; }
+
+ private:
+  uint32_t sink_tokens() const { return tables_->layer(layer_) == nullptr ? 0 : tables_->shape().sink_tokens; }
   void upload_page(const HostPage &page);
   void place_pages(const AttendCall &call);
-  void attend_batch(const AttendCall &call, size_t first_row, size_t rows, bool with_rows);
   void extend_chunks(const AttendCall &call);
   std::shared_ptr<Memory> make_chunk(uint32_t capacity) const;
 

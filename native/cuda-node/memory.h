@@ -36,4 +36,10 @@ class Memory {
   uint64_t bytes_;
 };
 
+// An address on the device, as kernels take it.
+template <class Number>
+Number *device_pointer(const Memory &memory, uint64_t offset = 0) {
+  return reinterpret_cast<Number *>(memory.address() + offset);
+}
+
 }  // namespace kvquant::cuda

@@ -111,7 +111,8 @@ void exact_storage(uint32_t bits, bool paper, uint64_t seed) {
 }
 
 void append(uint64_t seed) {
-  constexpr uint32_t heads = 2, head_dim = 64, rotary = 32, count = 3, capacity = 5;
+  constexpr uint32_t heads = 2, head_dim = 64, rotary = 32, count = 3;
+  constexpr uint16_t capacity = 5;
   emulation::host_memory memory;
   kvq_test::random_numbers random(9);
   std::vector<float> key(count * heads * head_dim), value(key.size()), angles(count * head_dim);
@@ -123,12 +124,12 @@ void append(uint64_t seed) {
   std::vector<uint16_t *> chunks;
   for (uint32_t i = 0; i < count; i++) {
     chunks.push_back(memory.place(std::vector<uint16_t>(numbers, 0x1234)));
-    rows.push_back({chunks[i], capacity, i + 1});
+    rows.push_back({chunks[i], capacity, static_cast<uint16_t>(i + 1), i / 2});
   }
-  uint32_t *overflow = memory.place(std::vector<uint32_t>{0});
+  uint32_t *overflow = memory.place(std::vector<uint32_t>{0, 0}); // rows 0 and 1 are of the first sequence, row 2 is of the second
   kvq_cuda_append a = {memory.place(rows), memory.place(key), memory.place(value), memory.place(angles), overflow, count, heads, head_dim, rotary, heads * head_dim, heads * head_dim};
   emulation::run(kvq_cuda_plan_append(a), seed);
-  bool right = *overflow == 0;
+  bool right = overflow[0] == 0 && overflow[1] == 0;
   for (uint32_t i = 0; i < count; i++) {
     for (uint32_t h = 0; h < heads; h++) {
       for (uint32_t c = 0; c < head_dim; c++) {
@@ -146,9 +147,9 @@ void append(uint64_t seed) {
     for (size_t n = 0; n < numbers; n++) right &= n / head_dim % capacity == i + 1 || chunks[i][n] == 0x1234;
   }
   report(right, "append writes rotated keys, values and keys before RoPE to their slots and nothing else");
-  const_cast<float *>(a.key)[3] = 1e6f;
+  const_cast<float *>(a.key)[2 * heads * head_dim + 3] = 1e6f;
   emulation::run(kvq_cuda_plan_append(a), seed);
-  report(*overflow == 1, "append tells of a number that is not finite in fp16");
+  report(overflow[0] == 0 && overflow[1] == 1, "append tells which sequence has a number that is not finite in fp16");
 }
 
 }  // namespace

@@ -296,5 +296,5 @@ KVQ_KERNEL(128, 4) kvq_append(KVQ_PARAMETER kvq_cuda_append a) {
     }
     put(rotated + channel, x);
   }
-  if (!sound) *a.overflow = 1;
+  if (!sound) a.overflow[row.sequence] = 1;
 }

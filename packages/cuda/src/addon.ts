@@ -93,6 +93,8 @@ export interface AddonKernels {
 /** What the caches of one model and artifact share. */
 export interface AddonTables {
   bytes(): number;
+  /** Attention of sequences of one layer in the same launches. Resolves to what became of each call, in order; rejects when nothing could be started. */
+  attend(layer: number, calls: readonly AddonAttend[]): Promise<readonly (Error | undefined)[]>;
 }
 
 /** What a cache is made of; null for an fp16 layer. */
@@ -104,8 +106,9 @@ export interface AddonTablesOptions extends Omit<CacheShape, "layers"> {
   readonly layers: readonly ({ readonly key: KeyCodecOptions; readonly value: ValueCodecOptions } | null)[];
 }
 
-/** One attention of a layer; see `AttendCall` in native/cuda-node/layer-mirror.h. */
+/** One attention of a layer of a sequence; see `AttendCall` in native/cuda-node/layer-mirror.h. */
 export interface AddonAttend {
+  readonly layer: AddonLayer;
   /** Columns of keys and values, and of queries. */
   readonly columns: number;
   readonly queryColumns: number;
@@ -133,7 +136,6 @@ export interface AddonLayer {
   forget(position: number): void;
   /** First missing sink, and first missing position from `start` on, where exact tokens are to begin. */
   missing(start: number): readonly [number, number];
-  attend(call: AddonAttend): Promise<void>;
   downloadPage(index: number, key: Uint8Array, value: Uint8Array): Promise<void>;
   bytes(): number;
   dispose(): void;

@@ -1,55 +1,16 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 
-import { createKvCache } from "@kvquant/cache";
 import type { KvCache } from "@kvquant/cache";
 import { feed, maximumDifference, randomSequence, rowsOf } from "@kvquant/cache/testing";
-import type { TestSequence } from "@kvquant/cache/testing";
-import { openArtifact } from "@kvquant/quant";
-import { randomArtifact } from "@kvquant/quant/testing";
-import { createRope } from "@kvquant/rope";
-import type { RopeConfig } from "@kvquant/rope";
-import type { CacheShape } from "@kvquant/spec";
 
 import { createCudaDevice } from "./cuda-device.js";
-import type { CudaDevice } from "./cuda-device.js";
 import { createCudaKernels } from "./cuda-kernels.js";
-import type { CudaKernels, KernelFamily } from "./cuda-kernels.js";
 import { createCudaCache, openCudaPlan } from "./cuda-plan.js";
-import type { CudaCacheOptions, CudaLayerPlan } from "./cuda-plan.js";
-import { emulatedKernels } from "./fixtures/emulated-kernels.js";
-import { addonIsBuilt, collectGarbage, createFakeDriver } from "./fixtures/fake-driver.js";
-import type { FakeDriver } from "./fixtures/fake-driver.js";
-
-const shapeOf = (kvHeads: number, group: number, headDim: number): CacheShape => ({ layers: 1, queryHeads: kvHeads * group, kvHeads, headDim });
-
-interface PairOptions {
-  readonly preset: string;
-  readonly shape: CacheShape;
-  readonly tailTokens?: number;
-  readonly sinkTokens?: number;
-  readonly scaling?: RopeConfig["scaling"];
-  readonly rotaryDim?: number;
-}
-
-/** Options of a cache on the device and one in TypeScript with the same contents. */
-function optionsOf({ preset, shape, tailTokens = 10, sinkTokens = 1, scaling = { type: "none" }, rotaryDim = shape.headDim }: PairOptions): Omit<CudaCacheOptions, "kernels"> {
-  const rope: RopeConfig = { headDim: shape.headDim, rotaryDim, base: 10000, scaling };
-  if (preset === "fp16") return { shape, rope, layers: "fp16", tailTokens, sinkTokens };
-  const artifact = randomArtifact(preset, shape, rope);
-  return { shape, rope, layers: openArtifact(artifact).map((plan, layer) => ({ ...plan, artifacts: artifact.layers[layer]! })), tailTokens, sinkTokens };
-}
-
-const referenceOf = (options: Omit<CudaCacheOptions, "kernels">): KvCache => createKvCache({ ...options, rope: createRope(options.rope) });
-
-/** Appends tokens `from .. to - 1` and answers the last of them, three at most: emulated kernels are slow. */
-async function feedLast(cache: KvCache, sequence: TestSequence, { from, to }: { readonly from: number; readonly to: number }): Promise<Float32Array> {
-  const { kvHeads, queryHeads, headDim } = sequence.shape;
-  cache.layer(0).append(rowsOf(sequence.k, kvHeads * headDim, from, to), rowsOf(sequence.v, kvHeads * headDim, from, to));
-  const rows = Math.min(3, to - from);
-  const out = { data: new Float32Array(rows * queryHeads * headDim).fill(NaN), rows, cols: queryHeads * headDim };
-  await cache.layer(0).attend(rowsOf(sequence.q, queryHeads * headDim, to - rows, to), out);
-  return out.data;
-}
+import type { CudaLayerPlan } from "./cuda-plan.js";
+import { takeAllMemory, useEmulatedDevice } from "./fixtures/emulated-device.js";
+import { addonIsBuilt, collectGarbage } from "./fixtures/fake-driver.js";
+import { feedLast, optionsOf, referenceOf, shapeOf } from "./fixtures/test-caches.js";
+import type { TestCacheOptions } from "./fixtures/test-caches.js";
 
 /** Puts a sequence through both caches in chunks and returns the largest difference of outputs; values are of the order of 1. */
 async function compare(caches: readonly [KvCache, KvCache], chunks: readonly number[], seed = 5): Promise<number> {
@@ -65,25 +26,7 @@ async function compare(caches: readonly [KvCache, KvCache], chunks: readonly num
 }
 
 describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
-  let images: Record<KernelFamily, Uint8Array>;
-  let driver: FakeDriver;
-  let device: CudaDevice;
-  let kernels: CudaKernels;
-  // Compiles them, which takes minutes under sanitizers on a busy machine.
-  beforeAll(() => {
-    images = emulatedKernels();
-  }, 600_000);
-  beforeEach(() => {
-    driver = createFakeDriver();
-    device = createCudaDevice();
-    kernels = createCudaKernels(device, images);
-  });
-  afterEach(() => {
-    device.dispose();
-    const { allocations, streams, modules, contexts, misuses } = driver.counts();
-    expect({ allocations, streams, modules, contexts, misuses }).toEqual({ allocations: 0, streams: 0, modules: 0, contexts: 0, misuses: 0 });
-  });
-  afterAll(() => driver?.remove());
+  const on = useEmulatedDevice();
 
   const chunks = [100, 1, 33, 1, 1, 64, 1, 1];
 
@@ -91,7 +34,7 @@ describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
     for (const [kvHeads, group, headDim] of [[3, 3, 64], [1, 1, 64]] as const) {
       const options = optionsOf({ preset, shape: shapeOf(kvHeads, group, headDim) });
       const reference = referenceOf(options);
-      using cache = createCudaCache({ ...options, kernels });
+      using cache = createCudaCache({ ...options, kernels: on.kernels });
       expect(await compare([cache, reference], chunks)).toBeLessThan(6e-3);
       expect(cache.backends()).toEqual(["cuda-sm90"]);
       expect(cache.layer(0).pages()).toEqual(reference.layer(0).pages());
@@ -103,7 +46,7 @@ describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
   it("follows other head dims and bits, partial rotary dims, YaRN factors, sinks and tails", async () => {
     const yarn = { type: "yarn", factor: 4, originalMaxPositionEmbeddings: 64 } as const;
     const shape = shapeOf(1, 2, 64);
-    const cases: PairOptions[] = [
+    const cases: TestCacheOptions[] = [
       { preset: "kvq4", shape: shapeOf(1, 2, 128) },
       { preset: "nuq4-1%", shape: shapeOf(1, 1, 256) },
       { preset: "kvq2", shape, rotaryDim: 32 },
@@ -114,7 +57,7 @@ describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
     for (const each of cases) {
       const options = optionsOf(each);
       const reference = referenceOf(options);
-      using cache = createCudaCache({ ...options, kernels });
+      using cache = createCudaCache({ ...options, kernels: on.kernels });
       expect(await compare([cache, reference], [64, 1, 70, 1, 128])).toBeLessThan(6e-3);
       expect(cache.layer(0).pages()).toEqual(reference.layer(0).pages());
     }
@@ -122,7 +65,7 @@ describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
 
   it("answers a whole prompt as one batch of queries, each with the pages it sees", async () => {
     const options = optionsOf({ preset: "kvq2", shape: shapeOf(1, 1, 64) });
-    using cache = createCudaCache({ ...options, kernels });
+    using cache = createCudaCache({ ...options, kernels: on.kernels });
     const sequence = randomSequence(options.shape, 300, 7);
     const range = { from: 0, to: 290 };
     expect(maximumDifference(await feed(cache, sequence, range), await feed(referenceOf(options), sequence, range))).toBeLessThan(6e-3);
@@ -130,7 +73,7 @@ describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
 
   it("goes on after truncations, forks and restored checkpoints as the TypeScript cache does", async () => {
     const options = optionsOf({ preset: "kvq2", shape: shapeOf(1, 2, 64) });
-    const pair = [createCudaCache({ ...options, kernels }), referenceOf(options)] as const;
+    const pair = [createCudaCache({ ...options, kernels: on.kernels }), referenceOf(options)] as const;
     expect(await compare(pair, [150, 50])).toBeLessThan(6e-3);
     for (const cache of pair) cache.truncate(180);
     expect(await compare(pair, [1, 20], 6)).toBeLessThan(6e-3);
@@ -149,61 +92,64 @@ describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
 
   it("puts the pages on the device byte for byte", async () => {
     const options = optionsOf({ preset: "nuq2-1%", shape: shapeOf(2, 1, 64) });
-    using cache = createCudaCache({ ...options, kernels });
+    using cache = createCudaCache({ ...options, kernels: on.kernels });
     await compare([cache, referenceOf(options)], [200]);
     const pages = cache.layer(0).pages();
     expect(pages).toHaveLength(2);
     expect(await cache.downloadPages(0)).toEqual(pages.map(({ key, value }) => ({ key: key.bytes, value: value.bytes })));
   });
 
+  it("counts what a fork holds beside its original, as the TypeScript cache does", async () => {
+    const options = optionsOf({ preset: "kvq2", shape: shapeOf(1, 1, 64) });
+    using cache = createCudaCache({ ...options, kernels: on.kernels });
+    const reference = referenceOf(options);
+    expect(await compare([cache, reference], [200])).toBeLessThan(6e-3);
+    using fork = cache.fork();
+    const referenceFork = reference.fork();
+    expect(await compare([fork, referenceFork], [70], 6)).toBeLessThan(6e-3);
+    expect(fork.bytes(cache)).toEqual(referenceFork.bytes(reference));
+    expect(fork.bytes(cache).pages).toBeLessThan(fork.bytes().pages);
+  });
+
   it("shares pages with forks, and gives device memory back when caches are disposed of or collected", async () => {
     const options = optionsOf({ preset: "kvq2", shape: shapeOf(1, 1, 64) });
-    const plan = openCudaPlan({ ...options, kernels });
+    const plan = openCudaPlan({ ...options, kernels: on.kernels });
     const cache = plan.createCache();
     const sequence = randomSequence(options.shape, 300, 7);
     await feedLast(cache, sequence, { from: 0, to: 200 });
-    const idle = device.memory().used - cache.deviceBytes();
+    const idle = on.device.memory().used - cache.deviceBytes();
     const fork = cache.fork();
     const blocks = cache.layer(0).pages().reduce((sum, { key, value }) => sum + key.bytes.length + value.bytes.length, 0);
     expect(fork.deviceBytes()).toBeGreaterThanOrEqual(blocks);
     expect(await fork.downloadPages(0)).toEqual(await cache.downloadPages(0));
-    const alone = device.memory().used;
+    const alone = on.device.memory().used;
     expect(alone - idle).toBeLessThan(2 * blocks + 200_000);
     cache.dispose();
-    expect(device.memory().used).toBeGreaterThanOrEqual(idle + blocks);
+    expect(on.device.memory().used).toBeGreaterThanOrEqual(idle + blocks);
     expect(() => cache.deviceBytes()).toThrow(expect.objectContaining({ code: "DISPOSED" }));
     await feedLast(fork, sequence, { from: 200, to: 201 });
     fork.dispose();
-    expect(device.memory().used).toBeLessThanOrEqual(idle);
+    expect(on.device.memory().used).toBeLessThanOrEqual(idle);
     await (async () => feedLast(plan.createCache(), sequence, { from: 0, to: 200 }))();
-    expect(device.memory().used).toBeGreaterThan(idle);
+    expect(on.device.memory().used).toBeGreaterThan(idle);
     await collectGarbage();
-    expect(device.memory().used).toBeLessThanOrEqual(idle);
+    expect(on.device.memory().used).toBeLessThanOrEqual(idle);
   });
 
   it("is intact on the host when device memory runs out, and goes on when there is some again", async () => {
     using small = createCudaDevice({ memoryLimit: 3 << 20 });
     const options = optionsOf({ preset: "kvq2", shape: shapeOf(2, 1, 64) });
-    using cache = createCudaCache({ ...options, kernels: createCudaKernels(small, images) });
+    using cache = createCudaCache({ ...options, kernels: createCudaKernels(small, on.images) });
     const reference = referenceOf(options);
     expect(await compare([cache, reference], [150])).toBeLessThan(6e-3);
     const pages = cache.layer(0).pages();
-    const { limit, reserved, used } = small.memory();
-    const rest = small.allocate(limit! - reserved, "everything that is left");
-    const more: { dispose(): void }[] = [];
-    for (let bytes = reserved - used; bytes >= 256; bytes = Math.floor(bytes / 2)) {
-      try {
-        for (;;) more.push(small.allocate(bytes));
-      } catch (error) {
-        expect(error).toMatchObject({ code: "OUT_OF_CAPACITY" });
-      }
-    }
+    const giveBack = takeAllMemory(small);
     const sequence = randomSequence(options.shape, 600, 6);
     const before = cache.length;
     await expect(feedLast(cache, sequence, { from: before, to: before + 130 })).rejects.toMatchObject({ code: "OUT_OF_CAPACITY", message: expect.stringMatching(/^layer 0 attend|^layer 0, page 2|layer 0/) });
     // The tokens were appended, the attention failed, and no page closed.
     expect([cache.length, cache.layer(0).pages()]).toEqual([before + 130, pages]);
-    for (const each of [rest, ...more]) each.dispose();
+    giveBack();
     const q = rowsOf(sequence.q, 128, before + 127, before + 130);
     const out = { data: new Float32Array(3 * 128), rows: 3, cols: 128 };
     await cache.layer(0).attend(q, out);
@@ -220,16 +166,16 @@ describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
       const expected = await feedLast(referenceOf(options), sequence, { from: 0, to: 90 });
       let failures = 0;
       for (let which = 1; ; which++) {
-        using cache = createCudaCache({ ...options, kernels: createCudaKernels(device, images) });
+        using cache = createCudaCache({ ...options, kernels: createCudaKernels(on.device, on.images) });
         cache.layer(0).append(rowsOf(sequence.k, 64, 0, 90), rowsOf(sequence.v, 64, 0, 90));
         const out = { data: new Float32Array(3 * 64).fill(NaN), rows: 3, cols: 64 };
         const attend = (): Promise<void> => cache.layer(0).attend(rowsOf(sequence.q, 64, 87, 90), out);
-        driver.configure(`fail=${call}@${which}:719`);
+        on.driver.configure(`fail=${call}@${which}:719`);
         const failure = await attend().then(
           () => undefined,
           (error: unknown) => error,
         );
-        driver.configure("");
+        on.driver.configure("");
         if (failure === undefined) break;
         failures++;
         expect(failure).toMatchObject({ code: "NATIVE_UNAVAILABLE", message: expect.stringContaining(`${call}, `) });
@@ -245,18 +191,18 @@ describe.skipIf(!addonIsBuilt())("a cache on a device", () => {
   it("refuses what it has no kernels for, by name", () => {
     const unsupported = (message: RegExp): unknown => expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringMatching(message) });
     const options = optionsOf({ preset: "kvq2", shape: shapeOf(1, 1, 64) });
-    expect(() => createCudaCache({ ...optionsOf({ preset: "kvq2", shape: shapeOf(1, 1, 80) }), kernels })).toThrow(unsupported(/head dim 80; there are for 64, 128, 256/));
-    expect(() => createCudaCache({ ...optionsOf({ preset: "fp16", shape: shapeOf(1, 1, 96) }), kernels })).toThrow(unsupported(/head dim of 64, 128 or 256, got 96/));
-    expect(() => createCudaCache({ ...options, sinkTokens: 65, kernels })).toThrow(unsupported(/sinkTokens/));
-    expect(() => createCudaCache({ ...options, rope: { ...options.rope, scaling: { type: "dynamic", factor: 2, maxPositionEmbeddings: 64 } }, kernels })).toThrow(unsupported(/dynamic/));
+    expect(() => createCudaCache({ ...optionsOf({ preset: "kvq2", shape: shapeOf(1, 1, 80) }), kernels: on.kernels })).toThrow(unsupported(/head dim 80; there are for 64, 128, 256/));
+    expect(() => createCudaCache({ ...optionsOf({ preset: "fp16", shape: shapeOf(1, 1, 96) }), kernels: on.kernels })).toThrow(unsupported(/head dim of 64, 128 or 256, got 96/));
+    expect(() => createCudaCache({ ...options, sinkTokens: 65, kernels: on.kernels })).toThrow(unsupported(/sinkTokens/));
+    expect(() => createCudaCache({ ...options, rope: { ...options.rope, scaling: { type: "dynamic", factor: 2, maxPositionEmbeddings: 64 } }, kernels: on.kernels })).toThrow(unsupported(/dynamic/));
     const [plan] = options.layers as readonly CudaLayerPlan[];
-    expect(() => createCudaCache({ ...options, layers: [{ ...plan!, keyFrame: "post-rope" }], kernels })).toThrow(unsupported(/post-rope/));
-    expect(() => createCudaCache({ ...options, layers: [{ ...plan!, artifacts: { ...plan!.artifacts, key: { ...plan!.artifacts.key, id: "mine/keys" } } }], kernels })).toThrow(unsupported(/mine\/keys/));
+    expect(() => createCudaCache({ ...options, layers: [{ ...plan!, keyFrame: "post-rope" }], kernels: on.kernels })).toThrow(unsupported(/post-rope/));
+    expect(() => createCudaCache({ ...options, layers: [{ ...plan!, artifacts: { ...plan!.artifacts, key: { ...plan!.artifacts.key, id: "mine/keys" } } }], kernels: on.kernels })).toThrow(unsupported(/mine\/keys/));
   });
 
   it("says which kernels are missing when their images were not built", async () => {
     const options = optionsOf({ preset: "fp16", shape: shapeOf(1, 1, 64) });
-    using cache = createCudaCache({ ...options, kernels: createCudaKernels(device, {}) });
+    using cache = createCudaCache({ ...options, kernels: createCudaKernels(on.device, {}) });
     await expect(feedLast(cache, randomSequence(options.shape, 10, 1), { from: 0, to: 5 })).rejects.toMatchObject({ code: "UNSUPPORTED", message: expect.stringMatching(/expected an image of the family/) });
   });
 });

@@ -6,6 +6,7 @@ import type { CacheShape, EncodedBlock } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
 import type { AddonAttend, AddonLayer } from "./addon.js";
+import type { AttendSequence } from "./attend-together.js";
 
 /** A page on the device is one of the host's as long as its blocks are the same objects: blocks never change. */
 interface Mirrored {
@@ -27,8 +28,18 @@ export interface CudaLayer extends LayerAttention {
   downloadPages(): Promise<DevicePage[]>;
 }
 
-/** Wraps a layer of the addon, which holds the pages `mirrored` so far; `onFork` is told of its forks. */
-export function createCudaLayer(shape: CacheShape, handle: AddonLayer, onFork: (fork: CudaLayer) => void, mirrored: readonly Mirrored[] = []): CudaLayer {
+/** What the same layer of all sequences of a plan has in common. */
+export interface CudaLayerContext {
+  readonly shape: CacheShape;
+  /** Attends with the calls of other sequences that arrive together with it. */
+  readonly attend: AttendSequence;
+  /** Is told of forks. */
+  readonly onFork: (fork: CudaLayer) => void;
+}
+
+/** Wraps a layer of the addon, which holds the pages `mirrored` so far. */
+export function createCudaLayer(context: CudaLayerContext, handle: AddonLayer, mirrored: readonly Mirrored[] = []): CudaLayer {
+  const { shape } = context;
   const columns = shape.kvHeads * shape.headDim;
   let pages = [...mirrored];
   return {
@@ -48,21 +59,20 @@ export function createCudaLayer(shape: CacheShape, handle: AddonLayer, onFork: (
       pages = pages.slice(0, same);
       const added = call.pages.slice(same);
       try {
-        await awaitNative(() =>
-          handle.attend({
-            columns,
-            queryColumns: shape.queryHeads * shape.headDim,
-            pages: added.map(({ key, value }) => ({ key: key.bytes, value: value.bytes, encodedTokens: key.tokens })),
-            starts: Float64Array.from(call.pages, ({ start }) => start),
-            tokens: Uint32Array.from(call.pages, ({ tokens }) => tokens),
-            length: call.length,
-            rows: missingRows(handle, call, columns),
-            queries: call.q.data,
-            first: call.length - call.q.rows,
-            visible: call.visible,
-            out: call.out.data,
-          }),
-        );
+        await context.attend({
+          layer: handle,
+          columns,
+          queryColumns: shape.queryHeads * shape.headDim,
+          pages: added.map(({ key, value }) => ({ key: key.bytes, value: value.bytes, encodedTokens: key.tokens })),
+          starts: Float64Array.from(call.pages, ({ start }) => start),
+          tokens: Uint32Array.from(call.pages, ({ tokens }) => tokens),
+          length: call.length,
+          rows: missingRows(handle, call, columns),
+          queries: call.q.data,
+          first: call.length - call.q.rows,
+          visible: call.visible,
+          out: call.out.data,
+        });
       } finally {
         // After a failure some of the pages may be there.
         pages = call.pages.slice(0, callNative(() => handle.pages()));
@@ -70,8 +80,8 @@ export function createCudaLayer(shape: CacheShape, handle: AddonLayer, onFork: (
     },
     forget: (position) => callNative(() => handle.forget(position)),
     fork() {
-      const fork = createCudaLayer(shape, callNative(() => new (loadAddon().Layer)(handle)), onFork, pages);
-      onFork(fork);
+      const fork = createCudaLayer(context, callNative(() => new (loadAddon().Layer)(handle)), pages);
+      context.onFork(fork);
       return fork;
     },
     release: () => handle.dispose(),

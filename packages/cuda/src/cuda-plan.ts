@@ -9,6 +9,7 @@ import { KvquantError, PAGE_TOKENS, callNative, check, checkCacheShape, checkInt
 import type { CacheShape, QuantizerArtifact } from "@kvquant/spec";
 
 import { loadAddon } from "./addon.js";
+import { attendTogether } from "./attend-together.js";
 import type { CudaKernels } from "./cuda-kernels.js";
 import { createCudaLayer } from "./cuda-layer.js";
 import type { CudaLayer, DevicePage } from "./cuda-layer.js";
@@ -41,7 +42,7 @@ export interface CudaKvCache extends KvCache {
   fork(): CudaKvCache;
 }
 
-/** Tables on the device, and caches that use them. */
+/** Tables on the device, and caches that use them. Their attentions of one layer share launches when they are called together: `await Promise.all(caches.map(...))`. What is wrong with one cache rejects its call alone. */
 export interface CudaPlan {
   /** Bytes of the tables on the device. */
   deviceBytes(): number;
@@ -77,6 +78,7 @@ export function openCudaPlan(options: CudaCacheOptions): CudaPlan {
       }),
   );
   const sharedRope = createRope(rope);
+  const attends = layers.map((_, layer) => attendTogether((calls) => tables.attend(layer, calls)));
   return {
     deviceBytes: () => tables.bytes(),
     createCache() {
@@ -86,7 +88,7 @@ export function openCudaPlan(options: CudaCacheOptions): CudaPlan {
       const attention: PageAttention = {
         specVersion: 1,
         id: cudaBackendId(kernels),
-        openLayer: (layer) => add(createCudaLayer(shape, callNative(() => new (loadAddon().Layer)(tables, layer)), add)),
+        openLayer: (layer) => add(createCudaLayer({ shape, attend: attends[layer]!, onFork: add }, callNative(() => new (loadAddon().Layer)(tables, layer)))),
       };
       const takeOpened = (): CudaLayer[] => {
         const layersOfCache = opened;
@@ -98,17 +100,27 @@ export function openCudaPlan(options: CudaCacheOptions): CudaPlan {
   };
 }
 
-/** Adds what only a cache on a device has. */
+const cudaCaches = new WeakSet<object>();
+
+/** Whether a cache is one of this package, whose attentions share launches with those of its plan. */
+export function isCudaCache(cache: KvCache): cache is CudaKvCache {
+  return cudaCaches.has(cache);
+}
+
+/** Adds what only a cache on a device has. It stays the same object: `bytes(beyond)` knows caches by it. */
 function onDevice(cache: KvCache, takeOpened: () => CudaLayer[]): CudaKvCache {
   const layers = takeOpened();
-  return Object.assign(Object.create(cache) as KvCache, {
+  const fork = cache.fork.bind(cache);
+  const device = Object.assign(cache, {
     deviceBytes: () => layers.reduce((sum, layer) => sum + layer.deviceBytes(), 0),
     async downloadPages(layer: number) {
       checkInteger("layer", layer, { minimum: 0, maximum: layers.length - 1 });
       return layers[layer]!.downloadPages();
     },
-    fork: () => onDevice(cache.fork(), takeOpened),
+    fork: () => onDevice(fork(), takeOpened),
   });
+  cudaCaches.add(device);
+  return device;
 }
 
 /** An empty cache with tables of its own; see {@link openCudaPlan}, which shares them. */

@@ -12,7 +12,7 @@ export type { CudaKernel, CudaModule } from "./cuda-module.js";
 export type { CudaLaunch, CudaStream } from "./cuda-stream.js";
 export { createCudaKernels, KERNEL_FAMILIES } from "./cuda-kernels.js";
 export type { CudaKernels, KernelFamily } from "./cuda-kernels.js";
-export { createCudaCache, cudaBackendId, openCudaPlan } from "./cuda-plan.js";
+export { createCudaCache, cudaBackendId, isCudaCache, openCudaPlan } from "./cuda-plan.js";
 export type { DevicePage } from "./cuda-layer.js";
 export type { CudaCacheOptions, CudaKvCache, CudaLayerPlan, CudaPlan } from "./cuda-plan.js";
 export { CUDA_HEAD_DIMS, explainCuda, explainCudaCodec } from "./explain-cuda.js";

@@ -1,8 +1,6 @@
-/** Runs the rows of a step: all sequences in one native call, or one after another. */
+/** Runs the rows of a step: all sequences together, or one after another. */
 
 import type { KvCache } from "@kvquant/cache";
-import { isNativeCache } from "@kvquant/cpu";
-import type { NativeKvCache } from "@kvquant/cpu";
 import { NativeEngine } from "@kvquant/model";
 import type { LanguageModel } from "@kvquant/model";
 
@@ -27,16 +25,13 @@ export interface StepRunner {
 /** The runner for caches like `pattern`. */
 export function createStepRunner(model: LanguageModel, pattern: KvCache): StepRunner {
   const { runner } = model;
-  return runner instanceof NativeEngine && isNativeCache(pattern) ? batchedRunner(runner) : sequentialRunner(model);
+  return runner instanceof NativeEngine && runner.batches(pattern) ? batchedRunner(runner) : sequentialRunner(model);
 }
 
 function batchedRunner(engine: NativeEngine): StepRunner {
   const { vocabulary } = engine.config;
   const batch = async (items: readonly StepItem[], signal: AbortSignal): Promise<StepOutcome[]> => {
-    const logits = await engine.step(
-      items.map((item) => ({ ...item, cache: item.cache as NativeKvCache })),
-      { signal },
-    );
+    const logits = await engine.step(items, { signal });
     let row = 0;
     return items.map((item) => ({ logits: item.logits ? logits.subarray(row * vocabulary, ++row * vocabulary) : undefined }));
   };

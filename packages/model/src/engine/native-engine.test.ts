@@ -146,6 +146,61 @@ describe.skipIf(!available)("the native engine", () => {
     }
   });
 
+  it("takes caches that attend by themselves in one step, bit for bit as alone, and starts the attentions of a layer together", async () => {
+    const config = smallConfig("qwen2", { contextLength: 4096 });
+    const engine = createEngine(config);
+    const prompts = [tokensOf(30, config.vocabulary, 1), tokensOf(1, config.vocabulary, 2), tokensOf(90, config.vocabulary, 5)];
+    const together = prompts.map(() => tileCache(engine));
+    const started: number[] = [];
+    const ended: number[] = [];
+    for (const cache of together) {
+      for (let layer = 0; layer < config.layers; layer++) {
+        const store = cache.layer(layer);
+        const attend = store.attend.bind(store);
+        store.attend = async (q, out) => {
+          started.push(ended.length);
+          await attend(q, out);
+          ended.push(layer);
+        };
+      }
+    }
+    const logits = await engine.step(prompts.map((tokens, index) => ({ cache: together[index]!, tokens, logits: index !== 1 })));
+    // Three start before one ends, in both layers.
+    expect(started).toEqual([0, 0, 0, 3, 3, 3]);
+    const expected: number[] = [];
+    for (const [index, tokens] of prompts.entries()) {
+      const hidden = await engine.forward(tokens, tileCache(engine));
+      if (index !== 1) expected.push(...(await engine.logits(hidden.subarray(hidden.length - config.width), 1)));
+    }
+    expect([...logits]).toEqual(expected);
+    expect(together.map(({ length }) => length)).toEqual([30, 1, 90]);
+    expect(await engine.step([{ cache: together[0]!, tokens: [1], logits: false }])).toEqual(new Float32Array(0));
+    expect([engine.batches(nativeCache(engine)), engine.batches(tileCache(engine))]).toEqual([true, false]);
+  });
+
+  it("leaves all caches of a step as they were when one of them fails, a moment after the others have ended", async () => {
+    const config = smallConfig("llama");
+    const engine = createEngine(config);
+    const caches = [1, 2, 3].map(() => tileCache(engine));
+    for (const [index, cache] of caches.entries()) await engine.forward(tokensOf(5 + index, config.vocabulary), cache);
+    const step = (signal?: AbortSignal): Promise<Float32Array> => engine.step(caches.map((cache) => ({ cache, tokens: [7, 8], logits: true })), { signal });
+    const store = caches[0]!.layer(1);
+    const attend = store.attend.bind(store);
+    store.attend = () => Promise.reject(new Error("out of memory"));
+    await expect(step()).rejects.toThrow("out of memory");
+    expect(caches.map(({ length }) => length)).toEqual([5, 6, 7]);
+    await expect(step(AbortSignal.abort())).rejects.toMatchObject({ code: "CANCELLED" });
+    await expect(engine.step([caches[1]!, caches[1]!].map((cache) => ({ cache, tokens: [1], logits: true })))).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/one cache twice/) });
+    // One that is gone does not keep the others from what they held.
+    store.attend = async (q, out) => {
+      await attend(q, out);
+      caches[0]!.dispose();
+      throw new Error("gone");
+    };
+    await expect(step()).rejects.toMatchObject({ code: "DISPOSED" });
+    expect(caches.slice(1).map(({ length }) => length)).toEqual([6, 7]);
+  });
+
   it("refuses a step of caches that do not fit, twice the same cache, and a disposed model", async () => {
     const config = smallConfig("llama");
     const engine = createEngine(config);

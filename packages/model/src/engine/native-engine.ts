@@ -3,12 +3,16 @@
 import type { KvCache } from "@kvquant/cache";
 import { createNativeKernel, isNativeCache, NativeModel } from "@kvquant/cpu";
 import type { Isa, MatrixPart, NativeKvCache, NativeThreads, VectorPart } from "@kvquant/cpu";
+import { isCudaCache } from "@kvquant/cuda";
+import { check } from "@kvquant/spec";
 import type { AttentionKernel } from "@kvquant/spec";
 import type { ModelConfig } from "../config/model-config.js";
 import type { TensorName } from "../config/tensor-name.js";
 import type { ModelFile } from "../files/model-file.js";
 import { checkTokens } from "./check-tokens.js";
 import type { Engine, ForwardOptions } from "./engine.js";
+import { checkpointAll, runLayeredStep } from "./layered-step.js";
+import type { LayeredSequence } from "./layered-step.js";
 import { throwIfAborted } from "./throw-if-aborted.js";
 
 /** Tokens of one native step: enough rows to multiply well, few enough to keep working memory and the answer to a cancellation short. */
@@ -32,14 +36,14 @@ export interface NativeEngineOptions {
 
 /** Tokens that extend one sequence of a batch. */
 export interface BatchSequence {
-  readonly cache: NativeKvCache;
+  readonly cache: KvCache;
   /** At least one. */
   readonly tokens: ArrayLike<number>;
   /** Whether the logits of the last of them are wanted. */
   readonly logits: boolean;
 }
 
-/** Runs a model file natively. Caches may be native (a step is one call) or any other (a step is two calls a layer, around the cache's own attention). */
+/** Runs a model file natively. Caches may be native (a step is one call) or any other (a step is two calls a layer, around the caches' own attention). */
 export class NativeEngine implements Engine {
   readonly id: string;
   readonly config: ModelConfig;
@@ -91,8 +95,13 @@ export class NativeEngine implements Engine {
     return this.#enqueue(() => this.#forward(tokens, cache, options));
   }
 
+  /** Whether sequences with caches like this one share more than dense products in a {@link step}: native attention, or launches on a GPU. */
+  batches(cache: KvCache): boolean {
+    return isNativeCache(cache) || isCudaCache(cache);
+  }
+
   /**
-   * Runs tokens of many sequences in one native step, in turn with all other calls. Returns the logits `[wanted sequences, vocabulary]` of the last token of each sequence
+   * Runs tokens of many sequences in one step, in turn with all other calls. Returns the logits `[wanted sequences, vocabulary]` of the last token of each sequence
    * with `logits: true`, in order; the buffer is the caller's. On error every cache holds what it held.
    * @throws INVALID_ARGUMENT, CANCELLED, OUT_OF_CAPACITY, DISPOSED
    */
@@ -106,13 +115,24 @@ export class NativeEngine implements Engine {
         end += sequence.tokens.length;
         if (sequence.logits) logitRows.push(end - 1);
       }
-      const logits = new Float32Array(logitRows.length * this.config.vocabulary);
-      await this.native.step({
-        sequences: sequences.map((sequence) => ({ cache: sequence.cache, rows: sequence.tokens.length })),
-        embeddings: this.embeddings(tokens),
-        signal: options.signal,
-        ...(logitRows.length === 0 ? {} : { logitRows: Uint32Array.from(logitRows), logits }),
-      });
+      const caches = sequences.map(({ cache }) => cache);
+      const rows = sequences.map((sequence) => sequence.tokens.length);
+      const embeddings = this.embeddings(tokens);
+      const { width, vocabulary } = this.config;
+      const logits = new Float32Array(logitRows.length * vocabulary);
+      if (caches.every(isNativeCache)) {
+        await this.native.step({
+          sequences: caches.map((cache, index) => ({ cache, rows: rows[index]! })),
+          embeddings,
+          signal: options.signal,
+          ...(logitRows.length === 0 ? {} : { logitRows: Uint32Array.from(logitRows), logits }),
+        });
+        return logits;
+      }
+      const hidden = await this.#layeredStep(caches.map((cache, index) => ({ cache, rows: rows[index]! })), embeddings, options);
+      const wanted = new Float32Array(logitRows.length * width);
+      for (const [index, row] of logitRows.entries()) wanted.set(hidden.subarray(row * width, (row + 1) * width), index * width);
+      logits.set(await this.#head(wanted, logitRows.length, false));
       return logits;
     });
   }
@@ -144,7 +164,7 @@ export class NativeEngine implements Engine {
         const pass = Array.prototype.slice.call(tokens, start, start + passTokens) as number[];
         const out = hidden.subarray(start * width, (start + pass.length) * width);
         if (native !== undefined) await this.#nativePass(pass, native, out, options);
-        else await this.#layeredPass(pass, cache, out, options);
+        else await runLayeredStep({ native: this.native, config: this.config, sequences: [{ cache, rows: pass.length }], embeddings: this.embeddings(pass), hidden: out }, options);
       }
     } catch (error) {
       restore?.();
@@ -159,24 +179,19 @@ export class NativeEngine implements Engine {
     options.onLayer?.(this.config.layers);
   }
 
-  async #layeredPass(tokens: readonly number[], cache: KvCache, hidden: Float32Array, options: ForwardOptions): Promise<void> {
-    const { layers, queryHeads, kvHeads, headDim } = this.config;
-    const rows = tokens.length;
-    const query = new Float32Array(rows * queryHeads * headDim);
-    const attention = new Float32Array(query.length);
-    const key = new Float32Array(rows * kvHeads * headDim);
-    const value = new Float32Array(key.length);
-    await this.native.begin(this.embeddings(tokens), rows);
-    for (let layer = 0; layer < layers; layer++) {
-      throwIfAborted(options.signal);
-      await this.native.project(layer, { query, key, value });
-      const store = cache.layer(layer);
-      store.append({ data: key, rows, cols: kvHeads * headDim }, { data: value, rows, cols: kvHeads * headDim });
-      await store.attend({ data: query, rows, cols: queryHeads * headDim }, { data: attention, rows, cols: queryHeads * headDim });
-      await this.native.finishLayer(layer, attention);
-      options.onLayer?.(layer + 1);
+  /** Hidden states `[rows, width]` of a step in parts. On error every cache holds what it held. */
+  async #layeredStep(sequences: readonly LayeredSequence[], embeddings: Float32Array, options: ForwardOptions): Promise<Float32Array> {
+    const caches = sequences.map(({ cache }) => cache);
+    check(new Set(caches).size === caches.length, "step: sequences", "a cache of its own each", "one cache twice");
+    const restore = checkpointAll(caches);
+    const hidden = new Float32Array(embeddings.length);
+    try {
+      await runLayeredStep({ native: this.native, config: this.config, sequences, embeddings, hidden }, options);
+      return hidden;
+    } catch (error) {
+      restore();
+      throw error;
     }
-    await this.native.hidden(hidden);
   }
 
   /** Embeddings `[tokens, width]`, read from the file in its own format. */

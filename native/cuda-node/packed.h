@@ -1,0 +1,32 @@
+// Arrays of one batch behind each other, so that one copy brings them all to the device.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kvquant/page.h"
+
+namespace kvquant::cuda {
+
+inline uint64_t round_to_block(uint64_t bytes) { return (bytes + KVQ_BLOCK_ALIGNMENT - 1) / KVQ_BLOCK_ALIGNMENT * KVQ_BLOCK_ALIGNMENT; }
+
+class Packed {
+ public:
+  // Room for `count` elements; returns its offset. Filled through at(), which later additions invalidate.
+  template <class Element>
+  uint64_t add(size_t count) {
+    const uint64_t offset = round_to_block(bytes_.size());
+    bytes_.resize(offset + count * sizeof(Element));
+    return offset;
+  }
+  template <class Element>
+  Element *at(uint64_t offset) {
+    return reinterpret_cast<Element *>(bytes_.data() + offset);
+  }
+  const std::vector<uint8_t> &bytes() const { return bytes_; }
+
+ private:
+  std::vector<uint8_t> bytes_;
+};
+
+}  // namespace kvquant::cuda
