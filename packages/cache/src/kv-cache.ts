@@ -54,8 +54,8 @@ export interface KvCache extends Disposable {
   /** An independent cache with the same contents that shares the immutable blocks. @throws INVALID_ARGUMENT while an attend is running, DISPOSED */
   fork(): KvCache;
   /**
-   * Returns a function that brings the cache back to what it holds now, whatever was appended or closed since: around a forward pass it
-   * makes the pass all or nothing. Costs a copy of the exact tokens of compressed layers. @throws INVALID_ARGUMENT while an attend is running, DISPOSED
+   * Returns a function that brings the cache back to what it holds now, whatever was appended, closed or truncated since: around a forward pass it
+   * makes the pass all or nothing. Costs a copy of the last, partly filled chunk of exact tokens of each layer. @throws INVALID_ARGUMENT while an attend is running, DISPOSED
    */
   checkpoint(): () => void;
   /**
