@@ -380,6 +380,21 @@ describe("errors", () => {
     layer.append(zeros(1, 8), zeros(1, 8));
   });
 
+  it("restore all layers or none: not while any of them attends", async () => {
+    let finish = (): void => {};
+    const kernel: AttentionKernel = { specVersion: 1, id: "slow", attend: () => new Promise<void>((resolve) => (finish = resolve)) };
+    const cache = makeCache({ kernel });
+    const restore = cache.checkpoint();
+    for (const layer of [0, 1]) cache.layer(layer).append(zeros(5, 8), zeros(5, 8));
+    const running = cache.layer(1).attend(zeros(1, 16), zeros(1, 16));
+    expectCode(restore, "INVALID_ARGUMENT", /layer 1 restore: .*no attend running/);
+    expect([cache.layer(0).length, cache.layer(1).length]).toEqual([5, 5]);
+    finish();
+    await running;
+    restore();
+    expect([cache.layer(0).length, cache.layer(1).length]).toEqual([0, 0]);
+  });
+
   it("say DISPOSED after dispose, also for layers and for an attend that was running", async () => {
     let finish = (): void => {};
     const kernel: AttentionKernel = { specVersion: 1, id: "slow", attend: () => new Promise<void>((resolve) => (finish = resolve)) };
