@@ -164,6 +164,28 @@ describe("checkpoint", () => {
     expect(await feedBoth(cache, sequence, 150, 160)).toEqual(expected);
   });
 
+  it("brings back what truncations and other tokens have taken since, in fp16 layers too", async () => {
+    for (const layers of ["fp16", undefined] as const) {
+      for (const [length, cut] of [[10, 5], [150, 70], [130, 128], [64, 0]] as const) {
+        const make = (): KvCache => makeCache({ tailTokens: 0, ...(layers && { layers }) });
+        const straight = make();
+        await feedBoth(straight, sequence, 0, length);
+        const before = straight.bytes();
+        const expected = await feedBoth(straight, sequence, length, length + 9);
+
+        const cache = make();
+        await feedBoth(cache, sequence, 0, length);
+        const restore = cache.checkpoint();
+        cache.truncate(cut);
+        await feedBoth(cache, other, cut, cut + 8);
+        restore();
+        expect(cache.length).toBe(length);
+        expect(cache.bytes()).toEqual(before);
+        expect(await feedBoth(cache, sequence, length, length + 9)).toEqual(expected);
+      }
+    }
+  });
+
   it("evens out layers when only some of them got a token", () => {
     const cache = makeCache({ layers: ["fp16", { key: float32Codec(), value: float32Codec(), keyFrame: "pre-rope" }] });
     const restore = cache.checkpoint();
@@ -356,6 +378,21 @@ describe("errors", () => {
     finish();
     await running;
     layer.append(zeros(1, 8), zeros(1, 8));
+  });
+
+  it("restore all layers or none: not while any of them attends", async () => {
+    let finish = (): void => {};
+    const kernel: AttentionKernel = { specVersion: 1, id: "slow", attend: () => new Promise<void>((resolve) => (finish = resolve)) };
+    const cache = makeCache({ kernel });
+    const restore = cache.checkpoint();
+    for (const layer of [0, 1]) cache.layer(layer).append(zeros(5, 8), zeros(5, 8));
+    const running = cache.layer(1).attend(zeros(1, 16), zeros(1, 16));
+    expectCode(restore, "INVALID_ARGUMENT", /layer 1 restore: .*no attend running/);
+    expect([cache.layer(0).length, cache.layer(1).length]).toEqual([5, 5]);
+    finish();
+    await running;
+    restore();
+    expect([cache.layer(0).length, cache.layer(1).length]).toEqual([0, 0]);
   });
 
   it("say DISPOSED after dispose, also for layers and for an attend that was running", async () => {

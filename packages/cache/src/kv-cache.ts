@@ -54,8 +54,8 @@ export interface KvCache extends Disposable {
   /** An independent cache with the same contents that shares the immutable blocks. @throws INVALID_ARGUMENT while an attend is running, DISPOSED */
   fork(): KvCache;
   /**
-   * Returns a function that brings the cache back to what it holds now, whatever was appended or closed since: around a forward pass it
-   * makes the pass all or nothing. Costs a copy of the exact tokens of compressed layers. @throws INVALID_ARGUMENT while an attend is running, DISPOSED
+   * Returns a function that brings the cache back to what it holds now, whatever was appended, closed or truncated since: around a forward pass it
+   * makes the pass all or nothing. Costs a copy of the last, partly filled chunk of exact tokens of each layer. @throws INVALID_ARGUMENT while an attend is running, DISPOSED
    */
   checkpoint(): () => void;
   /**
@@ -86,11 +86,21 @@ export function createKvCache(options: KvCacheOptions): KvCache {
   check(plans.length === shape.layers, "layers", `${shape.layers} plans, one a layer`, plans.length);
   if (attention !== undefined && quantizeOpenPage) throw new KvquantError("UNSUPPORTED", `quantizeOpenPage: expected a cache whose kernel sees decoded pages, got attention by ${attention.id}`);
   const pool = createWorkspacePool();
-  const layers = plans.map((plan, index) => {
-    if (plan !== "fp16") checkPlan(`layers[${index}]`, plan, rope);
-    return createLayerStore({ index, shape, rope, plan, sinkTokens, tailTokens, quantizeOpenPage, kernel, attention, pool });
-  });
+  for (const [index, plan] of plans.entries()) if (plan !== "fp16") checkPlan(`layers[${index}]`, plan, rope);
+  const layers = makeLayers(plans.length, (index) => createLayerStore({ index, shape, rope, plan: plans[index]!, sinkTokens, tailTokens, quantizeOpenPage, kernel, attention, pool }));
   return assemble({ shape, backend: attention?.id ?? kernel.id, quantizeOpenPage }, layers);
+}
+
+/** All layers or none: a plug-in may hold memory of a device for each, and may run out of it half-way. */
+function makeLayers(count: number, make: (index: number) => ManagedLayer): ManagedLayer[] {
+  const made: ManagedLayer[] = [];
+  try {
+    for (let index = 0; index < count; index++) made.push(make(index));
+    return made;
+  } catch (error) {
+    for (const layer of made) layer.release();
+    throw error;
+  }
 }
 
 function checkPlan(what: string, plan: LayerPlan, rope: Rope): void {
@@ -148,13 +158,14 @@ function assemble(fixed: { readonly shape: CacheShape; readonly backend: string;
     fork() {
       checkOpen();
       for (const layer of layers) layer.checkIdle("fork");
-      return assemble(fixed, layers.map((layer) => layer.fork()));
+      return assemble(fixed, makeLayers(layers.length, (index) => layers[index]!.fork()));
     },
     checkpoint() {
       checkOpen();
       const restores = layers.map((layer) => layer.checkpoint());
       return () => {
         checkOpen();
+        for (const layer of layers) layer.checkIdle("restore");
         for (const restore of restores) restore();
       };
     },

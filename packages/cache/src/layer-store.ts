@@ -189,13 +189,10 @@ function assemble(context: LayerContext, state: LayerState): ManagedLayer {
     },
     checkpoint() {
       checkIdle("checkpoint");
-      // Without pages a truncation loses nothing; with them, what closes later must be exact again.
-      const held = plan === undefined ? undefined : tokens.fork();
-      const { length } = tokens;
+      const held = tokens.fork();
       return () => {
         checkIdle("restore");
-        if (held === undefined) tokens.truncate(length);
-        else tokens = held.fork();
+        tokens = held.fork();
         // Truncations since the checkpoint may have made any token another one.
         attention?.forget(0);
         queryable = 0;

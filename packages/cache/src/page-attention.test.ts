@@ -4,6 +4,7 @@ import { createRope } from "@kvquant/rope";
 
 import { createKvCache } from "./kv-cache.js";
 import type { KvCache } from "./kv-cache.js";
+import type { LayerAttention } from "./page-attention.js";
 import { createMirror } from "./test-page-attention.js";
 import { feed, maximumDifference, randomSequence } from "./testing/test-sequence.js";
 import { float32Codec } from "./testing/index.js";
@@ -77,6 +78,37 @@ describe("a plug-in that reads pages", () => {
     await cache.layer(0).attend({ data: sequence.q.subarray(0, 200 * 16), rows: 200, cols: 16 }, out);
     expect(maximumDifference(out.data, await feed(makeCache(), sequence, { from: 0, to: 200 }))).toBeLessThan(1e-5);
     expect(cache.layer(0).pages()).toHaveLength(2);
+  });
+
+  it("keeps no layer open when a cache or a fork cannot be had whole", async () => {
+    const plan = { key, value, keyFrame: "pre-rope" as const };
+    const options = { shape: { ...shape, layers: 3 }, rope, layers: [plan, plan, plan] };
+    const mirror = createMirror({ shape, rope, key, value });
+    let left = 2;
+    const limited = {
+      ...mirror,
+      openLayer(layer: number): LayerAttention {
+        if (left-- === 0) throw new Error("out of device memory");
+        const inner = mirror.openLayer(layer);
+        return {
+          ...inner,
+          fork() {
+            if (left-- === 0) throw new Error("out of device memory");
+            return inner.fork();
+          },
+        };
+      },
+    };
+    expect(() => createKvCache({ ...options, attention: limited })).toThrow("out of device memory");
+    expect(mirror.open()).toBe(0);
+    left = 5;
+    const cache = createKvCache({ ...options, attention: limited });
+    expect(() => cache.fork()).toThrow("out of device memory");
+    expect(mirror.open()).toBe(3);
+    cache.dispose();
+    expect(mirror.open()).toBe(0);
+    expect(() => createKvCache({ ...options, layers: [plan, plan, {} as never], attention: mirror })).toThrow(/layers\[2\]/);
+    expect(mirror.open()).toBe(0);
   });
 
   it("is refused together with quantizeOpenPage", () => {

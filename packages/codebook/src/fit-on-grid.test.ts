@@ -67,7 +67,7 @@ describe("fitOnGrid", () => {
 
   test("as many levels as the grid has points are all of it", () => {
     expect([...fitOnGrid(histogramOf([[0.3, 1], [0.4, 2]]), 3, 1)]).toEqual([-1, 0, 1]);
-    expect(() => fitOnGrid(histogramOf([[0, 1]]), 1, 0)).toThrow(/grid steps/);
+    for (const steps of [0, 2049]) expect(() => fitOnGrid(histogramOf([[0, 1]]), 1, steps)).toThrow(/grid steps: expected an integer from 1 to 2048/);
   });
 
   test("values beyond [-1, 1] are served by the end levels", () => {

@@ -5,15 +5,18 @@ import { checkGrid, GRID_STEPS } from "./grid.js";
 import { collectPoints } from "./weighted-points.js";
 import type { WeightedPoints } from "./weighted-points.js";
 
+/** The costs between all pairs of grid points are held at once: 134 MB for 2,048 steps. */
+const MAXIMUM_STEPS = 2048;
+
 /**
  * Levels `[levels]`, strictly increasing, out of k/steps, k = -steps .. steps (fp32), with the least `sum w * (x - nearest level)^2` over the histogram's
  * bin means (a mean on a midpoint belongs to the lower level). Exact: dynamic programming over pairs of neighbouring levels, O(levels * steps^2). Among
  * equally good sets, the highest level is the lowest possible, then the one below it, and so on. When fewer levels reach the same cost, the ones left over go
  * to the free grid points farthest from all others (ties: the lowest).
- * @throws INVALID_ARGUMENT for a histogram without weight, levels outside 1 .. 256, or more levels than grid points
+ * @throws INVALID_ARGUMENT for a histogram without weight, levels outside 1 .. 256, more levels than grid points, or steps outside 1 .. 2,048
  */
 export function fitOnGrid(histogram: WeightedHistogram, levels: number, steps = GRID_STEPS): Float32Array {
-  checkGrid(levels, steps);
+  checkGrid(levels, steps, MAXIMUM_STEPS);
   const grid = Float32Array.from({ length: 2 * steps + 1 }, (_, k) => (k - steps) / steps);
   const chosen = chooseGridPoints(collectPoints(histogram), grid, levels);
   addFreeGridPoints(chosen, grid.length, levels);

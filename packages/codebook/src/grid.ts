@@ -6,9 +6,9 @@ import { checkLevelCount } from "./levels.js";
 /** Steps from 0 to 1 of the kernels' grid: levels fit in signed bytes. */
 export const GRID_STEPS = 127;
 
-/** Throws INVALID_ARGUMENT unless `levels` different levels fit on the grid. */
-export function checkGrid(levels: number, steps: number): void {
-  checkInteger("grid steps", steps, { minimum: 1, maximum: 32_767 });
+/** Throws INVALID_ARGUMENT unless the grid has 1 to `maximum` steps and `levels` different levels fit on it. */
+export function checkGrid(levels: number, steps: number, maximum = 32_767): void {
+  checkInteger("grid steps", steps, { minimum: 1, maximum });
   checkLevelCount(levels);
   check(levels <= 2 * steps + 1, "levels", `at most ${2 * steps + 1}, the points of the grid k/${steps}`, levels);
 }

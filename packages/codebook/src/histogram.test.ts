@@ -60,6 +60,7 @@ describe("histograms", () => {
     ["a negative weight", 0, -1],
     ["a NaN weight", 0, NaN],
     ["an infinite weight", 0, Infinity],
+    ["a moment beyond float64", -1e300, 1e10],
   ])("%s is refused and leaves the histogram unchanged", (_name, value, w) => {
     const histogram = createHistogram(4, -1, 1);
     let error: unknown;
@@ -81,7 +82,7 @@ describe("histograms", () => {
   });
 
   test("a range that is not finite, or upside down, bins that are no number of bins, and unlike halves are refused", () => {
-    for (const [minimum, maximum] of [[-1, Infinity], [NaN, 1], [-1, NaN], [1, -1]] as const) expect(() => createHistogram(4, minimum, maximum)).toThrow(/range: expected finite minimum < maximum/);
+    for (const [minimum, maximum] of [[-1, Infinity], [NaN, 1], [-1, NaN], [1, -1], [-1e308, 1e308]] as const) expect(() => createHistogram(4, minimum, maximum)).toThrow(/range: expected finite minimum < maximum/);
     for (const bins of [1.5, -1, NaN]) expect(() => createHistogram(bins, -1, 1)).toThrow(/bins/);
     const target = createHistogram(4, -1, 1);
     for (const source of [createHistogram(5, -1, 1), createHistogram(4, -2, 1), createHistogram(4, -1, 2)]) expect(() => mergeHistogram(target, source)).toThrow(/mergeHistogram/);

@@ -22,21 +22,24 @@ export interface WeightedHistogram {
  */
 export function createHistogram(bins: number, minimum: number, maximum: number): WeightedHistogram {
   checkInteger("histogram: bins", bins, { minimum: 1 });
-  check(Number.isFinite(minimum) && Number.isFinite(maximum) && minimum < maximum, "histogram: range", "finite minimum < maximum", `${minimum} and ${maximum}`);
+  // The difference: bins of a range wider than float64 would all be the first one.
+  check(minimum < maximum && Number.isFinite(maximum - minimum), "histogram: range", "finite minimum < maximum", `${minimum} and ${maximum}`);
   return { bins, minimum, maximum, weight: new Float64Array(bins), weightedSum: new Float64Array(bins) };
 }
 
 /**
  * Adds one value with a weight of at least 0. A value outside the range counts in the end bin, at its true value.
- * @throws INVALID_ARGUMENT for NaN, infinity or a negative weight; the histogram is then unchanged
+ * @throws INVALID_ARGUMENT for NaN, infinity, a negative weight or a product of both beyond float64; the histogram is then unchanged
  */
 export function addSample(histogram: WeightedHistogram, value: number, weight: number): void {
-  if (!(weight >= 0) || (value - value) * weight !== 0) refuse(value, weight);
+  // NaN and infinity on either side, and products beyond float64, all leave a moment that is not finite.
+  const moment = weight * value;
+  if (!(weight >= 0) || moment - moment !== 0) refuse(value, weight);
   const { bins, minimum, maximum } = histogram;
   const position = ((value - minimum) / (maximum - minimum)) * bins;
   const bin = position >= bins ? bins - 1 : position <= 0 ? 0 : position | 0;
   histogram.weight[bin]! += weight;
-  histogram.weightedSum[bin]! += weight * value;
+  histogram.weightedSum[bin]! += moment;
 }
 
 /**
@@ -62,5 +65,5 @@ export function mergeHistogram(target: WeightedHistogram, source: WeightedHistog
 }
 
 function refuse(value: number, weight: number): never {
-  throw new KvquantError("INVALID_ARGUMENT", `addSample: expected a finite value and a finite weight of at least 0, got value ${value}, weight ${weight}`);
+  throw new KvquantError("INVALID_ARGUMENT", `addSample: expected a finite value, a finite weight of at least 0 and a finite product of both, got value ${value}, weight ${weight}`);
 }

@@ -1,8 +1,8 @@
 /** Calibration of a model on a text: statistics that every preset is fitted from, kept for the next time. */
 
-import { createStatisticsCollector } from "@kvquant/quant";
+import { checkSensitivity, createStatisticsCollector } from "@kvquant/quant";
 import type { CalibrationStatistics, LayerWindow, Sensitivity, StatisticsCollector } from "@kvquant/quant";
-import { check, checkInteger } from "@kvquant/spec";
+import { checkInteger } from "@kvquant/spec";
 import type { Matrix } from "@kvquant/spec";
 import { openCalibrationStore } from "./calibration-store.js";
 import type { CalibrationKey } from "./calibration-store.js";
@@ -72,7 +72,7 @@ export async function calibrateModel(model: CalibrationModel, options: Calibrati
   checkInteger("sequences", sequences, { minimum: 1 });
   checkInteger("length", length, { minimum: 2 });
   checkInteger("sinkTokens", sinkTokens, { minimum: 0, maximum: length - 1 });
-  check(["fisher", "attention", "none"].includes(sensitivity), "sensitivity", "fisher, attention or none", sensitivity);
+  checkSensitivity("sensitivity", sensitivity);
   const windows = cutWindows(options.tokens, { length, count: sequences, bos: windowStart(model.tokenizer) });
   const textFingerprint = fingerprintTokens(windows);
   const key: CalibrationKey = { fingerprint: model.fingerprint, textFingerprint, sequences: windows.length, length, sinkTokens, sensitivity };

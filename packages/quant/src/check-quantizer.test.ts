@@ -53,5 +53,9 @@ describe("a guarded quantizer", () => {
     expect(() => guardQuantizer({ ...good, open: () => ({}) as never }).open(artifact)).toThrow(/a codec with encode and decode/);
     const short = guardQuantizer({ ...good, open: (fitted) => ({ ...good.open(fitted), encode: () => ({ tokens: 1, bytes: new Uint8Array(4), saturated: 0, clamped: 0 }) }) });
     expect(() => short.open(artifact).encode(page)).toThrow(/encode: expected a block of 64 tokens with its bytes in a Uint8Array, got 1/);
+    for (const [count, message] of [[undefined, /encode: clamped: expected an integer of at least 0, got undefined/], [-1, /clamped.*got -1/], [0.5, /clamped.*got 0\.5/]] as const) {
+      const uncounted = guardQuantizer({ ...good, open: (fitted) => ({ ...good.open(fitted), encode: (x) => ({ ...good.open(fitted).encode(x), clamped: count as number }) }) });
+      expect(() => uncounted.open(artifact).encode(page)).toThrow(message);
+    }
   });
 });

@@ -1,6 +1,6 @@
 /** Quantizers from outside: what they must be, and errors of theirs in words. */
 
-import { check, KvquantError } from "@kvquant/spec";
+import { check, checkInteger, KvquantError } from "@kvquant/spec";
 import type { QuantizerArtifact } from "@kvquant/spec";
 import type { Quantizer } from "./quantizer.js";
 
@@ -45,6 +45,7 @@ export function guardQuantizer(quantizer: Quantizer): Quantizer {
         encode(x) {
           const block = attempt(id, "encode", () => codec.encode(x));
           check(block?.bytes instanceof Uint8Array && block.tokens === x.rows, `${id}: encode`, `a block of ${x.rows} tokens with its bytes in a Uint8Array`, block?.tokens);
+          for (const count of ["saturated", "clamped"] as const) checkInteger(`${id}: encode: ${count}`, block[count], { minimum: 0 });
           return block;
         },
         decode: (block, out) => attempt(id, "decode", () => codec.decode(block, out)),

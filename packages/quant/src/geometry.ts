@@ -13,10 +13,14 @@ export interface Geometry {
   readonly rotaryDim: number;
 }
 
+/** Columns of a layer that are still believable; codecs allocate for each, before any array of the artifact tells that there are fewer. */
+const MAXIMUM_COLUMNS = 2 ** 20;
+
 /** Throws INVALID_ARGUMENT for sizes that no cache has. */
 function checkGeometry({ kvHeads, headDim, rotaryDim }: Geometry): void {
   checkInteger("kvHeads", kvHeads, { minimum: 1 });
-  checkInteger("headDim", headDim, { minimum: 8 });
+  checkInteger("headDim", headDim, { minimum: 8, maximum: 65_536 });
+  check(kvHeads * headDim <= MAXIMUM_COLUMNS, "kvHeads * headDim", `at most ${MAXIMUM_COLUMNS}`, kvHeads * headDim);
   check(headDim % 8 === 0, "headDim", "a multiple of 8", headDim);
   checkInteger("rotaryDim", rotaryDim, { minimum: 2, maximum: headDim });
   check(rotaryDim % 2 === 0, "rotaryDim", "an even number", rotaryDim);

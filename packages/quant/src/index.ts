@@ -31,6 +31,7 @@ export type { HeldOutPage, ScaledHalves } from "./calibration/held-out-page.js";
 export { channelQuantile, keyRange, normalisedKeys } from "./calibration/key-range.js";
 export type { ChannelRange } from "./calibration/key-range.js";
 export type { CalibrationStatistics, KeyStatistics, LayerStatistics, NormalisedHistogram, ValueFraction, ValueStatistics } from "./calibration/layer-statistics.js";
+export { checkSensitivity } from "./calibration/layer-window.js";
 export type { AttentionWeights, LayerWindow, Sensitivity } from "./calibration/layer-window.js";
 export { createStatisticsCollector } from "./calibration/statistics-collector.js";
 export type { CollectorOptions, StatisticsCollector } from "./calibration/statistics-collector.js";

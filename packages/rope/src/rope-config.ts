@@ -110,10 +110,7 @@ function checkScaling(scaling: RopeScaling, pairs: number): void {
       check(scaling.factor >= 1 && Number.isFinite(scaling.factor), "rope.scaling.factor", "a finite number of at least 1", scaling.factor);
       return checkInteger("rope.scaling.maxPositionEmbeddings", scaling.maxPositionEmbeddings, { minimum: 1 });
     case "yarn":
-      checkPositive("factor", scaling.factor);
-      checkPositive("betaFast", scaling.betaFast);
-      checkPositive("betaSlow", scaling.betaSlow);
-      checkPositive("attentionFactor", scaling.attentionFactor);
+      checkYarn(scaling);
       return checkInteger("rope.scaling.originalMaxPositionEmbeddings", scaling.originalMaxPositionEmbeddings, { minimum: 1 });
     case "llama3":
       checkPositive("factor", scaling.factor);
@@ -122,7 +119,7 @@ function checkScaling(scaling: RopeScaling, pairs: number): void {
       return checkInteger("rope.scaling.originalMaxPositionEmbeddings", scaling.originalMaxPositionEmbeddings, { minimum: 1 });
     case "longrope":
       checkPositive("factor", scaling.factor);
-      checkPositive("attentionFactor", scaling.attentionFactor);
+      checkPositive("attentionFactor", scaling.attentionFactor ?? 1);
       checkDivisors("shortFactor", scaling.shortFactor, pairs);
       checkDivisors("longFactor", scaling.longFactor, pairs);
       return checkInteger("rope.scaling.originalMaxPositionEmbeddings", scaling.originalMaxPositionEmbeddings, { minimum: 2 });
@@ -133,8 +130,17 @@ function checkScaling(scaling: RopeScaling, pairs: number): void {
   }
 }
 
-function checkPositive(name: string, value: number | undefined): void {
-  check(value === undefined || (value > 0 && Number.isFinite(value)), `rope.scaling.${name}`, "a finite number above 0", value);
+function checkYarn({ factor, betaFast = 32, betaSlow = 1, attentionFactor = 1, mscale = 0, mscaleAllDim = 0 }: YarnScaling): void {
+  checkPositive("factor", factor);
+  checkPositive("betaSlow", betaSlow);
+  check(betaFast >= betaSlow && Number.isFinite(betaFast), "rope.scaling.betaFast", `a finite number of at least betaSlow ${betaSlow}`, betaFast);
+  checkPositive("attentionFactor", attentionFactor);
+  for (const [name, value] of Object.entries({ mscale, mscaleAllDim })) check(value >= 0 && Number.isFinite(value), `rope.scaling.${name}`, "a finite number of at least 0", value);
+}
+
+/** Missing numbers fail too: configurations come out of files, where types promise nothing. */
+function checkPositive(name: string, value: number): void {
+  check(value > 0 && Number.isFinite(value), `rope.scaling.${name}`, "a finite number above 0", value);
 }
 
 function checkDivisors(name: string, divisors: readonly number[], pairs: number): void {

@@ -111,9 +111,14 @@ describe("page outliers", () => {
       { tokens: 0 },
       { tokens: 65 },
     ];
-    for (const change of cases) expect(() => encodePageOutliers({ ...good, ...change })).toThrowError(invalid);
+    for (const change of cases) {
+      expect(() => encodePageOutliers({ ...good, ...change })).toThrowError(invalid);
+      expect(() => rowsFromEntries({ ...good, ...change }, 256)).toThrowError(invalid);
+    }
     const later = entriesOf([[], [[1, 1]]]);
     expect(() => encodePageOutliers({ ...later, tokens: 1 })).toThrowError(invalid);
+    expect(() => rowsFromEntries({ ...later, tokens: 1 }, 256)).toThrowError(invalid);
+    expect(() => rowsFromEntries(good, 4)).toThrowError(invalid);
     for (const limits of [{ headDim: 0 }, { headDim: 257 }, { tokens: 0 }, { tokens: 65 }]) {
       expect(() => decodePageOutliers(new Uint8Array(32), 0, limits)).toThrowError(invalid);
     }

@@ -43,7 +43,7 @@ export function pageOutlierByteLength(entries: number): number {
  * @throws INVALID_ARGUMENT for counts that do not match, indices that do not ascend, or a delta beyond fp16 (65,504)
  */
 export function encodePageOutliers(entries: OutlierEntries): Uint8Array {
-  checkEntries(entries);
+  checkEntries("encodePageOutliers", entries);
   const { counts, deltas, indices } = entries;
   const bytes = new Uint8Array(pageOutlierByteLength(indices.length));
   for (let token = 0; token < PAGE_TOKENS; token += 2) bytes[token >> 1] = counts[token]! | (counts[token + 1]! << 4);
@@ -97,19 +97,20 @@ export function decodePageOutliers(bytes: Uint8Array, offset: number, limits: Pa
   return { entries: { tokens, counts, deltas, indices }, byteLength };
 }
 
-function checkEntries({ tokens, counts, deltas, indices }: OutlierEntries): void {
-  checkInteger("encodePageOutliers: tokens", tokens, { minimum: 1, maximum: PAGE_TOKENS });
-  checkLength("encodePageOutliers: counts", counts, PAGE_TOKENS);
+/** Throws INVALID_ARGUMENT unless counts, differences and indices are a page's and agree with each other; that differences fit fp16 is left to whoever stores them. */
+export function checkEntries(what: string, { tokens, counts, deltas, indices }: OutlierEntries): void {
+  checkInteger(`${what}: tokens`, tokens, { minimum: 1, maximum: PAGE_TOKENS });
+  checkLength(`${what}: counts`, counts, PAGE_TOKENS);
   let total = 0;
   for (let token = 0; token < PAGE_TOKENS; token++) {
     const maximum = token < tokens ? MAXIMUM_ROW_OUTLIERS : 0;
-    check(counts[token]! <= maximum, `encodePageOutliers: count of token ${token}`, `at most ${maximum}`, counts[token]);
+    check(counts[token]! <= maximum, `${what}: count of token ${token}`, `at most ${maximum}`, counts[token]);
     total += counts[token]!;
   }
-  checkLength("encodePageOutliers: indices", indices, total);
-  checkLength("encodePageOutliers: deltas", deltas, total);
+  checkLength(`${what}: indices`, indices, total);
+  checkLength(`${what}: deltas`, deltas, total);
   const problem = findIndexProblem(counts, indices, 256);
-  check(problem === undefined, "encodePageOutliers: indices", "strictly ascending ones in each token", problem);
+  check(problem === undefined, `${what}: indices`, "strictly ascending ones in each token", problem);
 }
 
 /** The first index that is `headDim` or more, or does not ascend in its token, in words. */

@@ -3,7 +3,7 @@
 import { check, checkInteger, PAGE_TOKENS } from "@kvquant/spec";
 import { csrStore } from "./csr-store.js";
 import type { CsrStore } from "./csr-store.js";
-import { MAXIMUM_ROW_OUTLIERS } from "./page-outliers.js";
+import { checkEntries, MAXIMUM_ROW_OUTLIERS } from "./page-outliers.js";
 import type { OutlierEntries } from "./page-outliers.js";
 import { readValues } from "./read-values.js";
 
@@ -29,6 +29,7 @@ export function entriesFromRows(store: CsrStore): OutlierEntries {
  * @throws INVALID_ARGUMENT for entries that are not a page's: see `encodePageOutliers`
  */
 export function rowsFromEntries(entries: OutlierEntries, headDim: number): CsrStore {
+  checkEntries("rowsFromEntries", entries);
   const store = csrStore({ cols: headDim });
   let start = 0;
   for (let token = 0; token < entries.tokens; token++) {

@@ -46,7 +46,7 @@ describe("a .kvq file", () => {
     expect(decodeArtifact(encodeArtifact(planned))).toEqual(planned);
     const unverified = { ...planned, plan: { bitsPerValue: 3, predictedKld: 0.04, options } };
     expect(decodeArtifact(encodeArtifact(unverified))).toEqual(unverified);
-    for (const plan of [{ ...planned.plan, options: options.slice(1) }, { ...planned.plan, predictedKld: NaN }]) {
+    for (const plan of [{ ...planned.plan, options: options.slice(1) }, { ...planned.plan, predictedKld: NaN }, { ...planned.plan, measuredKld: NaN }]) {
       expect(() => decodeArtifact(encodeArtifact({ ...planned, plan }))).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
     }
   });
@@ -101,6 +101,15 @@ describe("a .kvq file", () => {
     for (const header of [null, 3, "x", [], {}, { layers: 5 }, { cache: "a", model: {} }]) {
       expect(() => decodeArtifact(encodeContainer(kind, { header, arrays: [] }))).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
     }
+  });
+
+  it("of a calibration without known sensitivity, lengths or method is CORRUPT_DATA, and so is one without sinks", () => {
+    const artifact = fit("kvq3");
+    const { calibration } = artifact;
+    for (const change of [{ sensitivity: "guessed" }, { sensitivity: undefined }, { method: 3 }, { textFingerprint: undefined }, { sequences: -1 }, { length: 1.5 }, { tokens: undefined }, { methodVersion: "1" }]) {
+      expect(() => decodeArtifact(encodeArtifact({ ...artifact, calibration: { ...calibration, ...change } as typeof calibration }))).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA", message: expect.stringContaining(Object.keys(change)[0]!) as string }));
+    }
+    for (const sinkTokens of [-1, 0.5, undefined]) expect(() => decodeArtifact(encodeArtifact({ ...artifact, sinkTokens: sinkTokens as number }))).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
   });
 
   it("stores halves in 2 bytes, and artifactTableBytes counts the same", () => {

@@ -3,6 +3,7 @@
 import { checkRopeConfig } from "@kvquant/rope";
 import { check, checkCacheShape, checkInteger } from "@kvquant/spec";
 import type { QuantizerArtifact } from "@kvquant/spec";
+import { checkSensitivity } from "../calibration/layer-window.js";
 import { corrupt } from "../corrupt.js";
 import { decodeContainer, encodeContainer } from "./container.js";
 import type { ContainerArray, ContainerKind } from "./container.js";
@@ -45,7 +46,8 @@ function readHeader(header: KvqArtifact, arrays: readonly ContainerArray[]): Kvq
   const { cache, model, shape, rope, sinkTokens, calibration } = header;
   checkString("cache", cache);
   for (const name of ["fingerprint", "name", "architecture"] as const) checkString(`model.${name}`, model[name]);
-  for (const name of ["textFingerprint", "sensitivity", "method"] as const) checkString(`calibration.${name}`, calibration[name]);
+  for (const name of ["textFingerprint", "method"] as const) checkString(`calibration.${name}`, calibration[name]);
+  checkSensitivity("calibration.sensitivity", calibration.sensitivity);
   for (const name of ["sequences", "length", "tokens", "methodVersion"] as const) checkInteger(`calibration.${name}`, calibration[name], { minimum: 0 });
   checkCacheShape(shape);
   checkRopeConfig(rope);
@@ -59,7 +61,7 @@ function readHeader(header: KvqArtifact, arrays: readonly ContainerArray[]): Kvq
 }
 
 function readPlan({ bitsPerValue, predictedKld, measuredKld, options }: PlanIdentity, layers: number): PlanIdentity {
-  for (const [name, value] of Object.entries({ bitsPerValue, predictedKld, measuredKld: measuredKld ?? 0 })) check(Number.isFinite(value), `plan.${name}`, "a number", value);
+  for (const [name, value] of Object.entries({ bitsPerValue, predictedKld, ...(measuredKld !== undefined && { measuredKld }) })) check(Number.isFinite(value), `plan.${name}`, "a number", value);
   check(Array.isArray(options) && options.length === layers, "plan.options", `${layers} entries`, options);
   for (const { key, value } of options) {
     checkString("plan key option", key);

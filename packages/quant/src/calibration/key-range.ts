@@ -1,6 +1,6 @@
 /** Ranges and histograms of keys that follow from their raw histograms. */
 
-import { check } from "@kvquant/spec";
+import { check, checkInteger } from "@kvquant/spec";
 import { CHANNEL_BINS } from "./channel-histograms.js";
 import type { KeyStatistics, NormalisedHistogram } from "./layer-statistics.js";
 import { addNormalised, createNormalisedSums, normalisedHistogram } from "./normalised-histogram.js";
@@ -17,6 +17,7 @@ export interface ChannelRange {
  * @throws INVALID_ARGUMENT
  */
 export function channelQuantile(statistics: KeyStatistics, channel: number, q: number): number {
+  checkInteger("channelQuantile: channel", channel, { minimum: 0, maximum: statistics.channels.channels - 1 });
   check(q >= 0 && q <= 1, "channelQuantile: q", "a number from 0 to 1", q);
   const minimum = statistics.minimum[channel]!;
   const maximum = statistics.maximum[channel]!;

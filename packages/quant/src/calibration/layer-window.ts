@@ -9,6 +9,13 @@ import type { CacheShape, Matrix } from "@kvquant/spec";
  */
 export type Sensitivity = "fisher" | "attention" | "none";
 
+const SENSITIVITIES: readonly unknown[] = ["fisher", "attention", "none"] satisfies Sensitivity[];
+
+/** Throws INVALID_ARGUMENT for anything but the three words. */
+export function checkSensitivity(what: string, sensitivity: unknown): asserts sensitivity is Sensitivity {
+  check(SENSITIVITIES.includes(sensitivity), what, "fisher, attention or none", sensitivity);
+}
+
 /** What a forward pass knows about how much each key and value matters. */
 export interface AttentionWeights {
   /** `[tokens * kvHeads]`: sum over queries and the group's heads of p - p^2, p = attention probability of this key. */

@@ -67,6 +67,12 @@ describe("statistics", () => {
     }
   });
 
+  it("have quantiles of their own channels only, at fractions from 0 to 1", () => {
+    const { key } = layerOf(windows);
+    for (const channel of [-1, columns, 0.5, NaN]) expect(() => channelQuantile(key, channel, 0.5)).toThrowError(/channelQuantile: channel: expected an integer from 0 to 15/);
+    for (const q of [-0.1, 1.1, NaN]) expect(() => channelQuantile(key, 0, q)).toThrowError(/channelQuantile: q/);
+  });
+
   it("stay exact in sums when later windows leave the range by far, upwards and downwards", () => {
     const grown = [windows[0]!, { ...windows[1]!, k: changeRows(windows[1]!.k, (value) => value * 30 + 100) }, { ...windows[2]!, k: changeRows(windows[2]!.k, (value) => value * 50 - 900) }];
     const { key } = layerOf(grown);
@@ -327,6 +333,28 @@ describe("the statistics file", () => {
       expect(channelQuantile(after.key, 3, 0.4)).toBe(channelQuantile(before.key, 3, 0.4));
       expect(after.heldOut).toEqual(before.heldOut);
     }
+  });
+
+  it("refuses descriptions that make no sense under a right checksum, with CORRUPT_DATA", () => {
+    const layer = small.layers[0]!;
+    const page = layer.heldOut[0]!;
+    const withLayer = (change: Partial<LayerStatistics>): CalibrationStatistics => ({ ...small, layers: [{ ...layer, ...change }] });
+    const broken: CalibrationStatistics[] = [
+      { ...small, sensitivity: "guessed" as Sensitivity },
+      { ...small, sensitivity: "attention" },
+      { ...small, sinkTokens: 65 },
+      { ...small, windows: 0 },
+      { ...small, shape: { ...shape, layers: 2 } },
+      { ...small, shape: { ...shape, kvHeads: 4 } },
+      { ...small, rope: { ...rope, scaling: { type: "linear" } as RopeConfig["scaling"] } },
+      withLayer({ tokens: 0 }),
+      withLayer({ heldOut: [{ ...page, window: -1 }] }),
+      withLayer({ heldOut: [{ ...page, position: 0.5 }] }),
+      withLayer({ heldOut: [{ ...page, keys: { ...page.keys, scale: NaN } }] }),
+      withLayer({ heldOut: [{ ...page, keys: { ...page.keys, bits: page.keys.bits.subarray(1) } }] }),
+      withLayer({ key: { ...layer.key, minimum: layer.key.minimum.subarray(1) } }),
+    ];
+    for (const statistics of broken) expect(() => decodeStatistics(encodeStatistics(statistics))).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
   });
 
   it("refuses cut and changed files with CORRUPT_DATA", () => {

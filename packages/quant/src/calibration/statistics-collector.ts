@@ -9,7 +9,7 @@ import { encodeScaledHalves } from "./held-out-page.js";
 import type { HeldOutPage } from "./held-out-page.js";
 import { keyAccumulator } from "./key-accumulator.js";
 import type { CalibrationStatistics } from "./layer-statistics.js";
-import { checkLayerWindow } from "./layer-window.js";
+import { checkLayerWindow, checkSensitivity } from "./layer-window.js";
 import type { LayerWindow, Sensitivity } from "./layer-window.js";
 import { valueAccumulator } from "./value-accumulator.js";
 import { sortRows } from "./window-rows.js";
@@ -46,7 +46,7 @@ export interface StatisticsCollector {
 export function createStatisticsCollector({ shape, rope: config, sinkTokens, sensitivity }: CollectorOptions): StatisticsCollector {
   checkCacheShape(shape);
   checkInteger("sinkTokens", sinkTokens, { minimum: 0, maximum: 64 });
-  check(["fisher", "attention", "none"].includes(sensitivity), "sensitivity", "fisher, attention or none", sensitivity);
+  checkSensitivity("sensitivity", sensitivity);
   check(config.headDim === shape.headDim, "rope.headDim", `the shape's head dim ${shape.headDim}`, config.headDim);
   const rope = createRope(config);
   const geometry: Geometry = { kvHeads: shape.kvHeads, headDim: shape.headDim, rotaryDim: config.rotaryDim };

@@ -9,6 +9,7 @@ import type { Geometry } from "../geometry.js";
 import { CHANNEL_BINS } from "./channel-histograms.js";
 import type { HeldOutPage, ScaledHalves } from "./held-out-page.js";
 import type { CalibrationStatistics, KeyStatistics, LayerStatistics, NormalisedHistogram, ValueStatistics } from "./layer-statistics.js";
+import { checkSensitivity } from "./layer-window.js";
 import { NORMALISED_BINS } from "./normalised-histogram.js";
 
 const KIND: ContainerKind = { magic: "KVQS", version: 1, name: "calibration statistics" };
@@ -72,7 +73,7 @@ function readStatistics(header: Header, arrays: readonly ContainerArray[]): Cali
   checkRopeConfig(rope);
   checkInteger("sinkTokens", sinkTokens, { minimum: 0, maximum: 64 });
   checkInteger("windows", windows, { minimum: 1 });
-  check(["fisher", "attention", "none"].includes(sensitivity), "sensitivity", "fisher, attention or none", sensitivity);
+  checkSensitivity("sensitivity", sensitivity);
   check(header.layers.length === shape.layers, "layers", `${shape.layers} entries`, header.layers.length);
   const geometry: Geometry = { kvHeads: shape.kvHeads, headDim: shape.headDim, rotaryDim: rope.rotaryDim };
   const reader = arrayReader(arrays);
@@ -137,6 +138,7 @@ function readPage(reader: ArrayReader, { kvHeads, headDim }: Geometry, page: Pag
   checkInteger("held-out page: window", page.window, { minimum: 0 });
   checkInteger("held-out page: position", page.position, { minimum: 0 });
   check(page.scales.length === (gradients ? 4 : 2), "held-out page: scales", gradients ? "4" : "2", page.scales.length);
+  for (const scale of page.scales) check(Number.isFinite(scale), "held-out page: scale", "a number", scale);
   const [keys, values, keyGradients, valueGradients] = page.scales.map((scale): ScaledHalves => ({ bits: reader.uint16(PAGE_TOKENS * kvHeads * headDim), scale }));
   return { window: page.window, position: page.position, keys: keys!, values: values!, ...(keyGradients && valueGradients && { keyGradients, valueGradients }) };
 }

@@ -1,17 +1,26 @@
 /** Half-precision numbers inside byte blocks, finite always. */
 
 import { floatFromHalf, halfFromFloat } from "@kvquant/packing";
+import { KvquantError } from "@kvquant/spec";
 
 /** Largest finite half. */
 const MAXIMUM_HALF = 65504;
 
-/** `x` rounded to the nearest half; what would become infinite saturates at 65,504. */
+/**
+ * `x` rounded to the nearest half; what would become infinite saturates at 65,504.
+ * @throws INVALID_ARGUMENT for NaN
+ */
 export function finiteHalf(x: number): number {
   return floatFromHalf(finiteHalfBits(x));
 }
 
-/** Bits of `finiteHalf(x)`. */
+/**
+ * Bits of `finiteHalf(x)`.
+ * @throws INVALID_ARGUMENT for NaN
+ */
 export function finiteHalfBits(x: number): number {
+  // Finite pages get here: sums of numbers near the end of fp32 are infinite, their differences NaN, and no reader would take the block.
+  if (x !== x) throw new KvquantError("INVALID_ARGUMENT", "fp16 numbers of a page: expected rows whose sums and differences stay within fp32, got NaN; scale them down");
   return halfFromFloat(x > MAXIMUM_HALF ? MAXIMUM_HALF : x < -MAXIMUM_HALF ? -MAXIMUM_HALF : x);
 }
 

@@ -1,7 +1,7 @@
 import { linear } from "@kvquant/packing";
 import { midpoints, uniformOnGrid } from "@kvquant/codebook";
 import { decodePageOutliers } from "@kvquant/sparse";
-import type { BlockCodec, Matrix, QuantizerArtifact } from "@kvquant/spec";
+import type { BlockCodec, EncodedBlock, Matrix, QuantizerArtifact } from "@kvquant/spec";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { crc32 } from "../artifact/crc32.js";
@@ -10,6 +10,7 @@ import { channelOfCode } from "../geometry.js";
 import { finiteHalf } from "../numeric/half-array.js";
 import { applyHadamard, hadamardBlock } from "../numeric/hadamard.js";
 import { parsePreset } from "../preset.js";
+import type { Quantizer } from "../quantizer.js";
 import { makeMatrix, makePage, makeStatistics, randomNumbers } from "../testing/index.js";
 import { channelKeys } from "./channel-keys.js";
 import { headPacking } from "./head-packing.js";
@@ -375,6 +376,17 @@ describe("artifacts", () => {
     for (const candidate of broken) expect(() => quantizer.open(candidate)).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
   });
 
+  it("of sizes that no cache has are refused with CORRUPT_DATA, before anything is allocated for them", () => {
+    const fitted = [channelKeys({ bits: 3 }), pageKeys({ bits: 3, feedback: false }), tokenValues({ bits: 3 }), rotatedValues({ bits: 3 })].map((quantizer) => ({ quantizer, artifact: quantizer.fit(statistics) }));
+    for (const [kvHeads, headDim, rotaryDim] of [[2 ** 24, 65_528, 8], [2 ** 40, 8, 8], [1, 65_552, 8], [1, 2 ** 24, 8], [1, 12, 8], [1, 16, 7], [1, 16, 18], [0, 16, 16], [1.5, 16, 16]] as const) {
+      for (const { quantizer, artifact } of fitted) {
+        const packing = headDim % 16 === 0 ? `${quantizer.side}-lanes-3x${headDim}` : "linear-3";
+        const broken = { ...artifact, packing, arrays: { ...artifact.arrays, geometry: Float32Array.of(kvHeads, headDim, rotaryDim) } };
+        expect(() => quantizer.open(broken)).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA", message: expect.stringContaining("geometry") as string }));
+      }
+    }
+  });
+
   it("hold levels on the grid k/127 and fp16 scales only", () => {
     for (const name of ["nuq4", "nuq3-1%", "nuq2", "kvq2", "kvq4"]) {
       const { key, value } = parsePreset(name);
@@ -390,6 +402,34 @@ describe("artifacts", () => {
     const { arrays } = channelKeys({ bits: 3, outliers: 0.01 }).fit(statistics);
     expect(arrays.low).toEqual(low);
     expect(arrays.high).toEqual(high);
+  });
+});
+
+describe("finite pages whose sums are not", () => {
+  it("are refused, or encoded to blocks that decode: never to a block that no reader takes", () => {
+    const shape = { layers: 1, queryHeads: 1, kvHeads: 1, headDim: 64 };
+    const statistics = makeStatistics({ shape, tokens: 200, windows: 1 }).layers[0]!;
+    const pages = [makeMatrix(64, 64, (row, col) => ((row + col) % 2 === 0 ? 3e38 : -3e38)), makeMatrix(64, 64, () => 3e38), makeMatrix(64, 64, (row, col) => (row === 3 && col === 5 ? 3e38 : 0.1))];
+    let refused = 0;
+    for (const name of ["nuq3", "nuq3-1%+fb", "kvq3", "keys-token-post", "int4-token", "q4_0+rot", "q5_1+rot", "turbo3", "kvarn3"]) {
+      for (const quantizer of Object.values(parsePreset(name)).filter((part): part is Quantizer => typeof part === "object")) {
+        const codec = quantizer.open(quantizer.fit(statistics));
+        for (const page of pages) {
+          let block: EncodedBlock;
+          try {
+            block = codec.encode(page);
+          } catch (error) {
+            expect(error).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/within fp32.*scale them down/) as string });
+            refused++;
+            continue;
+          }
+          const out = makeMatrix(64, 64, () => Number.NaN);
+          codec.decode(block, out);
+          expect(out.data.every(Number.isFinite)).toBe(true);
+        }
+      }
+    }
+    expect(refused).toBeGreaterThan(0);
   });
 });
 
