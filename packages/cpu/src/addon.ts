@@ -156,7 +156,7 @@ export interface AddonStep {
 /** Packed weights and the steps over them; a layer of undefined means the head or the output norm. */
 export interface AddonModel {
   createMatrix(layer: number | undefined, part: string, type: number, rows: number, cols: number, exact: boolean): void;
-  fillMatrix(layer: number | undefined, part: string, bytes: Uint8Array, count: number, first: number, target: Uint32Array | undefined, rowBytes: number): void;
+  fillMatrix(layer: number | undefined, part: string, bytes: Uint8Array, count: number, first: number, target: Uint32Array | undefined): void;
   setVector(layer: number | undefined, part: string, values: Float32Array): void;
   ready(threads: AddonThreads): void;
   step(step: AddonStep): Promise<void>;
