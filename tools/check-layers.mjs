@@ -5,6 +5,7 @@ import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import ts from "typescript";
 import { findCycles } from "./find-cycles.mjs";
+import { workspaceFolders } from "./workspace-folders.mjs";
 
 /** A package imports only from those before it; apps come last and import each other never. The server is an app that the command line starts, so it stands before the others. */
 export const layers = ["spec", "packing", "codebook", "sparse", "rope", "quant", "cache", "cpu", "cuda", "model", "eval", "artifacts", "engine", "server"];
@@ -61,20 +62,16 @@ export function checkLayers(root) {
 /** @param {string} root @returns {Package[]} */
 function readPackages(root) {
   const shared = readManifest(root);
-  return ["packages", "apps"].flatMap((group) => {
-    const folder = join(root, group);
-    if (!existsSync(folder)) return [];
-    const names = readdirSync(folder).sort().filter((name) => existsSync(join(folder, name, "package.json")));
-    return names.map((name) => {
-      const manifest = readManifest(join(folder, name));
-      return {
-        name: manifest.name,
-        folder: join(folder, name),
-        layer: group === "apps" && !layers.includes(name) ? layers.length : layers.indexOf(name),
-        dependencies: manifest.published,
-        testDependencies: new Set([...manifest.development, ...shared.development]),
-      };
-    });
+  return workspaceFolders(root).map((path) => {
+    const [group, name = ""] = path.split("/");
+    const manifest = readManifest(join(root, path));
+    return {
+      name: manifest.name,
+      folder: join(root, path),
+      layer: group === "apps" && !layers.includes(name) ? layers.length : layers.indexOf(name),
+      dependencies: manifest.published,
+      testDependencies: new Set([...manifest.development, ...shared.development]),
+    };
   });
 }
 

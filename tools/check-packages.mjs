@@ -7,9 +7,9 @@ import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { browserPackages, checkInBrowser, openBrowser } from "./browser-check.mjs";
 import { checkProgram } from "./check-program.mjs";
-import { publishedFolders } from "./prepare-release.mjs";
 import { runCommand } from "./run-command.mjs";
 import { childEnvironment, pnpmCommand, root, setUp } from "./setup.mjs";
+import { publishedFolders } from "./workspace-folders.mjs";
 
 /** @typedef {{ name: string, folder: string, dependencies: string[], tarball: string }} Packed */
 /** @typedef {{ check: string, problem: string | undefined, fact?: string }} Result */

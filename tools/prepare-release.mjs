@@ -1,16 +1,10 @@
 // What the release workflow does before it publishes: refuses to go on without the binaries its other jobs built, and writes where the sources are into every manifest, as npm's
 // provenance wants it. That address only the workflow knows, from GITHUB_SERVER_URL and GITHUB_REPOSITORY; the change is not to be committed. `node tools/prepare-release.mjs`
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { root } from "./setup.mjs";
-
-/** Folders of published packages below a checkout, such as `packages/spec`. @param {string} checkout */
-export function publishedFolders(checkout) {
-  const folders = ["packages", "apps"].flatMap((group) => readdirSync(join(checkout, group)).map((name) => `${group}/${name}`));
-  const isFile = (/** @type {string} */ path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
-  return folders.filter((folder) => isFile(join(checkout, folder, "package.json")) && readManifest(checkout, folder).private !== true);
-}
+import { publishedFolders, readManifest } from "./workspace-folders.mjs";
 
 /** @param {string} checkout @param {string} address such as `https://github.com/owner/name` */
 export function setRepository(checkout, address) {
@@ -18,11 +12,6 @@ export function setRepository(checkout, address) {
     const manifest = { ...readManifest(checkout, folder), repository: { type: "git", url: `git+${address}.git`, directory: folder } };
     writeFileSync(join(checkout, folder, "package.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
   }
-}
-
-/** @param {string} checkout @param {string} folder @returns {{ name: string, version: string, private?: boolean }} */
-export function readManifest(checkout, folder) {
-  return JSON.parse(readFileSync(join(checkout, folder, "package.json"), "utf8"));
 }
 
 /** Folders that a release needs something in, and that no checkout has. */

@@ -4,8 +4,9 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCommand } from "./run-command.mjs";
-import { publishedFolders, readManifest, setRepository } from "./prepare-release.mjs";
+import { setRepository } from "./prepare-release.mjs";
 import { childEnvironment, pnpmCommand, root, setUp } from "./setup.mjs";
+import { publishedFolders, readManifest } from "./workspace-folders.mjs";
 
 const changeset = join(root, "node_modules/@changesets/cli/bin.js");
 const npm = process.platform === "win32" ? "npm.cmd" : "npm";

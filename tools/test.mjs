@@ -19,7 +19,7 @@ const started = Date.now();
 const total = { passed: 0, failed: 0, skipped: 0 };
 
 try {
-  await setUp({ types: true, write: (text) => void process.stdout.write(text) });
+  await setUp({ types: true, cuda: true, write: (text) => void process.stdout.write(text) });
   installTestPrograms((text) => void process.stdout.write(text));
   const checks = [
     runCheck("lint", [bin("eslint/bin/eslint.js"), ".", "--max-warnings", "0"]),

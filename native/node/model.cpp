@@ -9,12 +9,22 @@ namespace kvquant::node {
 
 namespace {
 
+struct MatrixSize {
+  size_t rows, cols;
+};
+
 struct MatrixPart {
   const char *name;
   Matrix LayerWeights::*matrix;
+  MatrixSize (*size)(const ModelShape &shape);
 };
-constexpr MatrixPart kMatrices[] = {{"query", &LayerWeights::query}, {"key", &LayerWeights::key},   {"value", &LayerWeights::value}, {"attention_output", &LayerWeights::attention_output},
-                                    {"gate", &LayerWeights::gate},   {"up", &LayerWeights::up},     {"down", &LayerWeights::down}};
+constexpr MatrixPart kMatrices[] = {{"query", &LayerWeights::query, [](const ModelShape &shape) -> MatrixSize { return {shape.query_columns(), shape.width}; }},
+                                    {"key", &LayerWeights::key, [](const ModelShape &shape) -> MatrixSize { return {shape.key_columns(), shape.width}; }},
+                                    {"value", &LayerWeights::value, [](const ModelShape &shape) -> MatrixSize { return {shape.key_columns(), shape.width}; }},
+                                    {"attention_output", &LayerWeights::attention_output, [](const ModelShape &shape) -> MatrixSize { return {shape.width, shape.query_columns()}; }},
+                                    {"gate", &LayerWeights::gate, [](const ModelShape &shape) -> MatrixSize { return {shape.feed_forward, shape.width}; }},
+                                    {"up", &LayerWeights::up, [](const ModelShape &shape) -> MatrixSize { return {shape.feed_forward, shape.width}; }},
+                                    {"down", &LayerWeights::down, [](const ModelShape &shape) -> MatrixSize { return {shape.width, shape.feed_forward}; }}};
 
 struct VectorPart {
   const char *name;
@@ -27,12 +37,20 @@ void expect(bool condition, const std::string &message) {
   if (!condition) throw RuntimeError(KVQ_INVALID_ARGUMENT, message);
 }
 
-// Throws unless every part is there.
+void check_matrix(const Matrix &matrix, const char *name, MatrixSize size) {
+  expect(matrix != nullptr, std::string("model: expected a matrix ") + name);
+  const kvq_matrix_shape found = kvq_matrix_shape_of(matrix.get());
+  expect(found.rows == size.rows && found.cols == size.cols, std::string("model: expected a matrix ") + name + " of [" + std::to_string(size.rows) + ", " + std::to_string(size.cols) + "], got [" +
+                                                                 std::to_string(found.rows) + ", " + std::to_string(found.cols) + "]");
+}
+
+// Throws unless every part is there and of its size: steps write as many numbers as the matrices have rows.
 void check_complete(const Model &model) {
   const ModelShape &shape = model.shape;
-  expect(model.head != nullptr && model.output_norm.size() == shape.width, "model: expected a head and an output norm");
+  check_matrix(model.head, "output", {shape.vocabulary, shape.width});
+  expect(model.output_norm.size() == shape.width, "model: expected an output norm of the width");
   for (const LayerWeights &layer : model.layers) {
-    for (const MatrixPart &part : kMatrices) expect((layer.*part.matrix) != nullptr, std::string("model: expected a matrix ") + part.name + " in every layer");
+    for (const MatrixPart &part : kMatrices) check_matrix(layer.*part.matrix, part.name, part.size(shape));
     expect(layer.attention_norm.size() == shape.width && layer.ffn_norm.size() == shape.width, "model: expected norms of the width");
     expect(layer.query_bias.size() == (shape.attention_bias ? shape.query_columns() : 0), "model: query bias of another length");
     expect(layer.key_bias.size() == (shape.attention_bias ? shape.key_columns() : 0), "model: key bias of another length");
@@ -57,6 +75,11 @@ ModelObject::ModelObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Mode
   model->isa = isa(options);
   model->shape = {integer(options, "layers"),      integer(options, "width"),      integer(options, "queryHeads"),  integer(options, "kvHeads"), integer(options, "headDim"),
                   integer(options, "feedForward"), integer(options, "vocabulary"), static_cast<float>(number(options, "normEpsilon")), flag(options, "attentionBias"), flag(options, "queryKeyNorm")};
+  const ModelShape &shape = model->shape;
+  for (const uint32_t size : {shape.layers, shape.width, shape.query_heads, shape.kv_heads, shape.head_dim, shape.feed_forward, shape.vocabulary}) {
+    if (size == 0) reject(info.Env(), "model: expected sizes of at least 1");
+  }
+  if (shape.query_heads % shape.kv_heads != 0) reject(info.Env(), "queryHeads: expected whole groups of the KV heads");
   model->rope = read_rope(options, model->shape.head_dim);
   call(info.Env(), [&] { model->layers.resize(model->shape.layers); });
   shared_->model = std::move(model);
@@ -69,9 +92,15 @@ std::shared_ptr<SharedModel> ModelObject::acquire(Napi::Env env) {
   return shared_;
 }
 
+// The model while its parts may change: steps read them without looking at their sizes again.
+Model &ModelObject::unfinished(Napi::Env env) {
+  if (shared_->step != nullptr) reject(env, "model: expected one that is not ready yet");
+  return *shared_->model;
+}
+
 // The head for layer undefined.
 Matrix &ModelObject::matrix(const Napi::Value &layer, const Napi::Value &part) {
-  Model &model = *shared_->model;
+  Model &model = unfinished(layer.Env());
   if (layer.IsUndefined()) return model.head;
   LayerWeights &weights = model.layers[integer(layer, "layer", model.layers.size() - 1)];
   const std::string name = part.ToString().Utf8Value();
@@ -106,7 +135,7 @@ void ModelObject::fill_matrix(const Napi::CallbackInfo &info) {
   const size_t count = integer(info[3], "count", 1u << 24);
   const size_t first = integer(info[4], "first", 1u << 24);
   const std::vector<uint32_t> target = copy_integers(info[5], "target");
-  const size_t row_bytes = integer(info[6], "rowBytes", size_t{1} << 32);
+  const size_t row_bytes = kvq_matrix_shape_of(place.get()).row_bytes;
   if (source.length < count * row_bytes || (!target.empty() && target.size() < count)) reject(info.Env(), "fillMatrix: expected bytes and targets of all rows");
   call(info.Env(), [&] { require(kvq_matrix_fill(place.get(), source.data, count, first, target.empty() ? nullptr : target.data()), "fillMatrix: a row lies outside the matrix"); });
 }
@@ -114,7 +143,7 @@ void ModelObject::fill_matrix(const Napi::CallbackInfo &info) {
 // setVector(layer | undefined, part, Float32Array)
 void ModelObject::set_vector(const Napi::CallbackInfo &info) {
   std::vector<float> values = copy_floats(info[2], "values");
-  Model &model = *shared_->model;
+  Model &model = unfinished(info.Env());
   if (info[0].IsUndefined()) {
     model.output_norm = std::move(values);
     return;
@@ -132,7 +161,7 @@ void ModelObject::set_vector(const Napi::CallbackInfo &info) {
 // ready(threads Threads)
 void ModelObject::ready(const Napi::CallbackInfo &info) {
   const auto threads = ThreadsObject::Unwrap(info[0].As<Napi::Object>())->shared();
-  if (shared_->busy) reject(info.Env(), "model: expected no step running; await it first");
+  unfinished(info.Env());
   call(info.Env(), [&] {
     check_complete(*shared_->model);
     shared_->step = std::make_unique<Step>(shared_->model, threads->pool);

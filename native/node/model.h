@@ -24,6 +24,7 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
 
  private:
   std::shared_ptr<SharedModel> acquire(Napi::Env env);
+  Model &unfinished(Napi::Env env);
   Matrix &matrix(const Napi::Value &layer, const Napi::Value &part);
   void create_matrix(const Napi::CallbackInfo &info);
   void fill_matrix(const Napi::CallbackInfo &info);

@@ -56,14 +56,17 @@ class PageAllocator {
   CachedPage *make(uint32_t tokens, const EncodedBlockView &key, const EncodedBlockView &value);
   // Bytes a page takes.
   size_t page_bytes(const EncodedBlockView &key, const EncodedBlockView &value) const;
-  // Allocated but not yet used.
-  size_t spare_bytes() const { return slab_ == nullptr ? 0 : slab_->capacity - slab_->used; }
+  // Allocated but not yet used. Another fork may be taking from it.
+  size_t spare_bytes() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return slab_ == nullptr ? 0 : slab_->capacity - slab_->used;
+  }
 
  private:
   void *take(size_t bytes);
 
   uint32_t kv_heads_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   size_t made_ = 0;
   PageSlab *slab_ = nullptr;
 };

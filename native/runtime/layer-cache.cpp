@@ -74,11 +74,16 @@ void LayerCache::add_page(CachedPage *page) {
 
 void LayerCache::commit() {
   prepare_commit();
-  for (const PageReference &page : pending_pages_) pages_.push_back(page);
+  for (const PageReference &page : pending_pages_) push_page(page);
   for (size_t index = 0; index < pending_pages_.size(); index++) open_[index]->release();
   open_.erase(open_.begin(), open_.begin() + static_cast<ptrdiff_t>(pending_pages_.size()));
   pending_pages_.clear();
   length_ = pending_length_;
+}
+
+void LayerCache::push_page(const PageReference &page) {
+  pages_.push_back(page);
+  totals_ += PageTotals::of(page);
 }
 
 void LayerCache::rollback() {
@@ -107,10 +112,15 @@ void LayerCache::truncate(uint64_t tokens) {
   if (tokens >= length_) return;
   if (tokens < open_start()) {
     while (!pages_.empty() && pages_.back().start >= tokens) {
+      totals_ -= PageTotals::of(pages_.back());
       release(pages_.back().page);
       pages_.pop_back();
     }
-    if (!pages_.empty() && pages_.back().start + pages_.back().tokens > tokens) pages_.back().tokens = static_cast<uint32_t>(tokens - pages_.back().start);
+    if (!pages_.empty() && pages_.back().start + pages_.back().tokens > tokens) {
+      totals_ -= PageTotals::of(pages_.back());
+      pages_.back().tokens = static_cast<uint32_t>(tokens - pages_.back().start);
+      totals_ += PageTotals::of(pages_.back());
+    }
     drop_chunks_beyond(0);
   } else {
     drop_chunks_beyond(tokens - open_start());
@@ -121,7 +131,7 @@ void LayerCache::truncate(uint64_t tokens) {
 
 void LayerCache::add_closed_page(CachedPage *page, uint32_t tokens) {
   if (!rules_->compressed() || length_ != open_start()) throw RuntimeError(KVQ_INVALID_ARGUMENT, "a page can only follow complete sinks and closed pages");
-  pages_.push_back({page, length_, tokens});
+  push_page({page, length_, tokens});
   length_ = pending_length_ = length_ + tokens;
 }
 
@@ -146,6 +156,7 @@ void LayerCache::assign(const LayerCache &other) {
   sink_keys_ = std::move(keys);
   sink_values_ = std::move(values);
   pages_ = std::move(pages);
+  totals_ = other.totals_;
   open_ = std::move(open);
 }
 
@@ -155,22 +166,28 @@ void LayerCache::clear() {
   for (ExactChunk *chunk : open_) chunk->release();
   pending_pages_.clear();
   pages_.clear();
+  totals_ = {};
   open_.clear();
   length_ = pending_length_ = 0;
   sink_count_ = 0;
 }
 
+// Pages are shared from the first one on: they never move, so caches that hold the same page at an index hold the same pages before it.
+PageTotals LayerCache::shared_with(const LayerCache &other) const {
+  size_t count = std::min(pages_.size(), other.pages_.size());
+  while (count > 0 && pages_[count - 1].page != other.pages_[count - 1].page) count--;
+  if (count == other.pages_.size()) return other.totals_;
+  PageTotals shared;
+  for (size_t index = 0; index < count; index++) shared += PageTotals::of(pages_[index]);
+  return shared;
+}
+
 LayerBytes LayerCache::bytes(const LayerCache *beyond) const {
+  PageTotals own = totals_;
+  if (beyond != nullptr) own -= shared_with(*beyond);
   LayerBytes bytes;
-  for (size_t index = 0; index < pages_.size(); index++) {
-    const CachedPage &page = *pages_[index].page;
-    if (beyond != nullptr && index < beyond->pages_.size() && beyond->pages_[index].page == &page) continue;
-    const size_t blocks = size_t{page.key_bytes} + page.value_bytes;
-    bytes.pages += blocks;
-    // Header, offsets of outlier sections, alignment, and the entry in this layer's list.
-    const uint8_t *end = page.value + (page.value_bytes + KVQ_BLOCK_ALIGNMENT - 1) / KVQ_BLOCK_ALIGNMENT * KVQ_BLOCK_ALIGNMENT;
-    bytes.page_headers += static_cast<size_t>(end - reinterpret_cast<const uint8_t *>(&page)) - blocks + sizeof(PageReference);
-  }
+  bytes.pages = own.key_bytes + own.value_bytes;
+  bytes.page_headers = own.header_bytes;
   bytes.sinks = (sink_keys_.size() + sink_values_.size()) * sizeof(uint16_t);
   for (size_t index = 0; index < open_.size(); index++) bytes.exact += beyond != nullptr && beyond->holds(open_[index], chunk_start(index)) ? 0 : ExactChunk::bytes(rules_->exact);
   return bytes;

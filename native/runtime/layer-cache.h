@@ -9,6 +9,7 @@
 #include "runtime/cached-page.h"
 #include "runtime/exact-chunk.h"
 #include "runtime/layer-plan.h"
+#include "runtime/page-totals.h"
 
 namespace kvquant {
 
@@ -58,6 +59,8 @@ class LayerCache {
   size_t page_count() const { return pages_.size() + pending_pages_.size(); }
   const PageReference &page(size_t index) const { return index < pages_.size() ? pages_[index] : pending_pages_[index - pages_.size()]; }
   size_t closed_pages() const { return pages_.size(); }
+  // Of the closed pages.
+  const PageTotals &page_totals() const { return totals_; }
   kvq_page_view page_view(size_t index) const;
   // Pages that the query at `position` sees compressed.
   size_t visible_pages(uint64_t position) const;
@@ -98,6 +101,8 @@ class LayerCache {
  private:
   uint64_t open_tokens() const { return pending_length_ <= open_start() ? 0 : pending_length_ - open_start(); }
   void drop_chunks_beyond(uint64_t open_tokens);
+  void push_page(const PageReference &page);
+  PageTotals shared_with(const LayerCache &other) const;
   bool holds(const ExactChunk *chunk, uint64_t start) const;
 
   const LayerRules *rules_;
@@ -106,6 +111,7 @@ class LayerCache {
   uint32_t sink_count_ = 0;
   std::vector<uint16_t> sink_keys_, sink_values_;
   std::vector<PageReference> pages_;
+  PageTotals totals_; // of pages_
   std::vector<PageReference> pending_pages_;
   std::vector<ExactChunk *> open_;
 };

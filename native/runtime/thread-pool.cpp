@@ -1,6 +1,8 @@
 #include "runtime/thread-pool.h"
 
-#include <cstdlib>
+#include <string>
+
+#include "runtime/runtime-error.h"
 
 namespace kvquant {
 
@@ -24,10 +26,17 @@ void pause() {
 }  // namespace
 
 ThreadPool::ThreadPool(unsigned threads) : threads_(threads < 1 ? 1 : threads) {
-  for (unsigned worker = 1; worker < threads_; worker++) workers_.emplace_back([this, worker] { work(worker); });
+  try {
+    for (unsigned worker = 1; worker < threads_; worker++) workers_.emplace_back([this, worker] { work(worker); });
+  } catch (const std::exception &error) {
+    // Threads that are destroyed while they run would end the process.
+    const size_t started = workers_.size() + 1;
+    stop();
+    throw RuntimeError(KVQ_OUT_OF_CAPACITY, "threads: expected " + std::to_string(threads_) + " threads, the system gave " + std::to_string(started) + " (" + error.what() + "); ask for fewer");
+  }
 }
 
-ThreadPool::~ThreadPool() {
+void ThreadPool::stop() {
   stopping_.store(true);
   generation_.fetch_add(1);
   generation_.notify_all();

@@ -11,9 +11,9 @@ namespace kvquant {
 
 class ThreadPool {
  public:
-  // `threads` including the caller, at least 1.
+  // `threads` including the caller, at least 1. OUT_OF_CAPACITY when the system gives fewer.
   explicit ThreadPool(unsigned threads);
-  ~ThreadPool();
+  ~ThreadPool() { stop(); }
   ThreadPool(const ThreadPool &) = delete;
   ThreadPool &operator=(const ThreadPool &) = delete;
 
@@ -35,6 +35,7 @@ class ThreadPool {
   void share(size_t count, Call call, const void *context);
   bool claim(unsigned worker);
   void work(unsigned worker);
+  void stop();
 
   unsigned threads_;
   std::vector<std::thread> workers_;

@@ -5,13 +5,16 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
+#include <new>
 #include <random>
 #include <vector>
 
 namespace {
 
 int failures = 0;
+size_t last_allocation = 0;
 
 void check(bool good, const char *sentence, double detail = 0) {
   if (good) std::printf("ok %s (%.3g)\n", sentence, detail);
@@ -108,6 +111,18 @@ void check_apply(std::mt19937_64 &random) {
   kvq_rope_destroy(rope);
 }
 
+// The struct and its tables are one allocation that starts with the struct.
+void check_room() {
+  for (uint32_t head_dim : {64u, 128u, 256u, 2u}) {
+    kvq_rope *rope = nullptr;
+    const double frequency = 1;
+    kvq_rope_create(head_dim, 2, 1, &frequency, &rope);
+    const auto start = reinterpret_cast<uintptr_t>(rope), last = reinterpret_cast<uintptr_t>(rope->offset_fixed + head_dim * 32 - 1);
+    check(last + 4 <= start + last_allocation, "the last fixed-point number can be read as 32 bits", double(head_dim));
+    kvq_rope_destroy(rope);
+  }
+}
+
 void check_arguments() {
   const double good[4] = {1, 0.5, 0.25, 0.125}, bad[4] = {1, std::numeric_limits<double>::infinity(), 1, 1};
   kvq_rope *rope = nullptr;
@@ -135,10 +150,18 @@ void print_time() {
 
 }  // namespace
 
+void *operator new(size_t bytes, std::align_val_t alignment, const std::nothrow_t &) noexcept {
+  last_allocation = bytes;
+  void *memory = nullptr;
+  return posix_memalign(&memory, static_cast<size_t>(alignment), bytes) == 0 ? memory : nullptr;
+}
+void operator delete(void *memory, std::align_val_t) noexcept { std::free(memory); }
+
 int main() {
   std::mt19937_64 random(1);
   for (const shape &s : {shape{64, 64, 1e5}, {128, 128, 5e5}, {80, 32, 1e4}, {8, 8, 1e4}, {256, 64, 1e6}, {66, 66, 1e4}, {16, 0, 1e4}, {2, 2, 7}}) check_angles(s, random);
   check_apply(random);
+  check_room();
   check_arguments();
   print_time();
   return failures ? 1 : 0;

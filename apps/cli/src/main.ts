@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `kvquant` program: signals, streams and the exit code; all else is in `run`. */
 
+import { watchReaders } from "./lost-readers.js";
 import { run } from "./run.js";
 
 /** Ctrl-C from a terminal reaches this process twice when it was started through a script that hands signals on. */
@@ -22,11 +23,7 @@ function interrupt(): void {
 
 process.on("SIGINT", interrupt);
 process.on("SIGTERM", interrupt);
-// A reader that goes away, such as `head`, ends the program quietly.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0);
-  throw error;
-});
+watchReaders(process, () => process.exit(0));
 
 const code = await run(process.argv.slice(2), { stdout: process.stdout, stderr: process.stderr, signal: controller.signal });
 // Worker threads of the engine must not keep a finished program alive; what is written to a pipe goes out first.

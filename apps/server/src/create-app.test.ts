@@ -1,5 +1,5 @@
 import { KvquantError } from "@kvquant/spec";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { createChatFormat } from "./chat/chat-format.js";
 import { createScriptedServer, readEvents } from "./fixtures/scripted-server.js";
 import type { ScriptedServer } from "./fixtures/scripted-server.js";
@@ -7,6 +7,8 @@ import type { ScriptedServer } from "./fixtures/scripted-server.js";
 let server: ScriptedServer;
 beforeEach(async () => void (server = await createScriptedServer()));
 
+/** JSON of objects in objects. */
+const nested = (levels: number): string => '{"a":'.repeat(levels) + "1" + "}".repeat(levels);
 const hello = { model: "tiny", messages: [{ role: "user", content: "Hi" }] };
 
 describe("POST /v1/chat/completions", () => {
@@ -82,6 +84,10 @@ describe("POST /v1/chat/completions", () => {
     });
     const chunks = readEvents((await server.post("/v1/chat/completions", { model: "tiny", messages, tools, stream: true })).body);
     expect(chunks.flatMap((chunk) => chunk.choices?.[0]?.delta.tool_calls ?? [])).toMatchObject([{ index: 0, type: "function", function: { name: "weather" } }]);
+    const two = '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>\n<tool_call>{"name": "weather", "arguments": {"city": "Bergen"}}</tool_call>';
+    server.engine.script = () => ({ text: two });
+    const calls = async (parallel: boolean | undefined): Promise<number> => (await server.post("/v1/chat/completions", { model: "tiny", messages, tools, parallel_tool_calls: parallel })).body.choices[0].message.tool_calls.length as number;
+    expect([await calls(undefined), await calls(true), await calls(false)]).toEqual([2, 2, 1]);
     // Without tools the same text is text.
     const plain = await server.post("/v1/chat/completions", hello);
     expect(plain.body.choices[0].message.content).toContain("<tool_call>");
@@ -117,6 +123,9 @@ describe("POST /v1/chat/completions", () => {
     ["a list", [1], 400, null],
     ["broken JSON", "{", 400, null],
     ["nothing", "", 400, null],
+    ["a schema nested beyond all use", `{"model":"tiny","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f","parameters":${nested(5000)}}}]}`, 400, null],
+    ["arguments nested beyond all use", { ...hello, messages: [{ role: "assistant", tool_calls: [{ id: "1", type: "function", function: { name: "f", arguments: nested(5000) } }] }] }, 400, "messages.0.tool_calls.0.function.arguments"],
+    ["a session of a longer name than the engine keeps", { ...hello, session: "s".repeat(101) }, 400, "session"],
   ])("answers %s with an error that names the field", async (_title, body, status, param) => {
     const answer = await server.post("/v1/chat/completions", body);
     expect(answer.status).toBe(status);
@@ -140,6 +149,19 @@ describe("POST /v1/completions", () => {
     expect(Array.from(server.engine.requests.at(-1)!.prompt)).toEqual([5, 6, 7]);
     expect(server.engine.requests.at(-1)!.maxTokens).toBe(1);
     expect(server.engine.requests[0]!.maxTokens).toBe(16);
+  });
+
+  it("counts prompts before it encodes any", async () => {
+    const encode = vi.fn(server.tokenizer.encode);
+    const counting = await createScriptedServer({}, { tokenizer: { ...server.tokenizer, encode } });
+    const { status, body } = await counting.post("/v1/completions", { model: "tiny", prompt: new Array<string>(100_000).fill("word") });
+    expect([status, body.error.param]).toEqual([400, "n"]);
+    expect(encode).not.toHaveBeenCalled();
+  });
+
+  it("names the prompt when it is too long", async () => {
+    const { status, body } = await server.post("/v1/completions", { model: "tiny", prompt: [5, 6], max_tokens: 5000 });
+    expect([status, body.error.code, body.error.param]).toEqual([400, "context_length_exceeded", "prompt"]);
   });
 
   it("streams, and reports logprobs with offsets", async () => {

@@ -28,6 +28,11 @@ typedef struct kvq_matrix kvq_matrix;
 kvq_status kvq_matrix_create(kvq_isa isa, uint32_t type, size_t rows, size_t cols, int exact, kvq_matrix **out);
 void kvq_matrix_destroy(kvq_matrix *matrix);
 size_t kvq_matrix_bytes(const kvq_matrix *matrix);
+/* What it was made with, and the bytes that a row of it has in the file. */
+typedef struct kvq_matrix_shape {
+  size_t rows, cols, row_bytes;
+} kvq_matrix_shape;
+kvq_matrix_shape kvq_matrix_shape_of(const kvq_matrix *matrix);
 /* Copies `count` rows from file bytes (kvq_row_bytes each, one after another); source row i becomes row target[i], or first + i when target is NULL.
    May run on several threads for different 16-row tiles. INVALID_ARGUMENT for a row outside. */
 kvq_status kvq_matrix_fill(kvq_matrix *matrix, const uint8_t *bytes, size_t count, size_t first, const uint32_t *target);

@@ -18,7 +18,7 @@ typedef struct kvq_rope {
   const double *frequency; /* [head_dim / 2], radians a position, 0 for pairs that do not rotate */
   /* cos and sin of (l + 1/2) * frequency[p], l = 0 .. 31: the angles within a page around its middle. */
   const float *offset_cos, *offset_sin; /* [head_dim / 2][32] */
-  const int16_t *offset_fixed;          /* [head_dim / 2][cos 32 | sin 32], rounded x 32767; 64-byte aligned */
+  const int16_t *offset_fixed;          /* [head_dim / 2][cos 32 | sin 32], rounded x 32767; 64-byte aligned; the 2 bytes behind the last may be read */
   const float *page_cos, *page_sin;     /* [head_dim / 2], of 64 * frequency */
 } kvq_rope;
 

@@ -67,6 +67,7 @@ void kvq_matrix_destroy(kvq_matrix *matrix) {
 }
 
 size_t kvq_matrix_bytes(const kvq_matrix *matrix) { return sizeof(kvq_matrix) + matrix->bytes; }
+kvq_matrix_shape kvq_matrix_shape_of(const kvq_matrix *matrix) { return {matrix->rows, matrix->cols, kvq_row_bytes(matrix->format->type, matrix->cols)}; }
 size_t kvq_matrix_tiles(const kvq_matrix *matrix) { return matrix->tiles; }
 
 const char *kvq_matrix_path(const kvq_matrix *matrix) {

@@ -19,9 +19,10 @@ struct arrays {
   int16_t *offset_fixed;
 };
 
+// One number more than offset_fixed holds: kernels gather its int16 numbers as 32 bits, so reading the last one touches the two bytes behind it.
 arrays carve(arena &memory, size_t pairs) {
   return {memory.take<kvq::rope_tables>(1),    memory.take<double>(pairs), memory.take<uint64_t>(pairs), memory.take<float>(pairs * offsets),
-          memory.take<float>(pairs * offsets), memory.take<float>(pairs),  memory.take<float>(pairs),    memory.take<int16_t>(pairs * 2 * offsets)};
+          memory.take<float>(pairs * offsets), memory.take<float>(pairs),  memory.take<float>(pairs),    memory.take<int16_t>(pairs * 2 * offsets + 1)};
 }
 
 uint64_t half_step_of(double frequency) {

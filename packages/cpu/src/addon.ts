@@ -156,7 +156,7 @@ export interface AddonStep {
 /** Packed weights and the steps over them; a layer of undefined means the head or the output norm. */
 export interface AddonModel {
   createMatrix(layer: number | undefined, part: string, type: number, rows: number, cols: number, exact: boolean): void;
-  fillMatrix(layer: number | undefined, part: string, bytes: Uint8Array, count: number, first: number, target: Uint32Array | undefined, rowBytes: number): void;
+  fillMatrix(layer: number | undefined, part: string, bytes: Uint8Array, count: number, first: number, target: Uint32Array | undefined): void;
   setVector(layer: number | undefined, part: string, values: Float32Array): void;
   ready(threads: AddonThreads): void;
   step(step: AddonStep): Promise<void>;
@@ -198,6 +198,6 @@ export function loadAddon(): Addon {
     return loaded;
   } catch (error) {
     failure = error as Error;
-    throw new KvquantError("NATIVE_UNAVAILABLE", `@kvquant/cpu: expected a native addon for ${process.platform}-${process.arch}, got none (${failure.message.split("\n")[0]}); build it with "pnpm --filter @kvquant/cpu build:addon" (C++20 compiler, make, Python 3), or use the reference engine`, { cause: failure });
+    throw new KvquantError("NATIVE_UNAVAILABLE", `@kvquant/cpu: expected a native addon for ${process.platform}-${process.arch}, got none (${failure.message.split("\n")[0]}); build it with "npm --prefix packages/cpu run build:addon" in a checkout, or "npm rebuild @kvquant/cpu" where it is installed (C++20 compiler, make, Python 3), or use the reference engine`, { cause: failure });
   }
 }

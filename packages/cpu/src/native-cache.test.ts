@@ -125,11 +125,18 @@ describe.skipIf(!info.available)("the native cache", () => {
       const step = async (caches: readonly KvCache[], from: number, to: number): Promise<void> => {
         const [a, b] = await Promise.all(caches.map((cache) => feed(cache, sequence, { from, to })));
         expect(maximumDifference(a!, b!)).toBeLessThan(6e-3);
-        expect(caches[0]!.layer(0).pages()).toEqual(caches[1]!.layer(0).pages());
+        expectEqualPages(caches);
+      };
+      const expectEqualPages = ([a, b]: readonly KvCache[]): void => {
+        expect(a!.layer(0).pages()).toEqual(b!.layer(0).pages());
+        expect([a!.bitsPerValue(), a!.saturated, a!.clamped]).toEqual([b!.bitsPerValue(), b!.saturated, b!.clamped]);
       };
       await step(both, 0, 290);
       for (const cache of both) cache.truncate(233);
-      await step(both, 233, 234);
+      expectEqualPages(both);
+      for (const cache of both) cache.truncate(190);
+      expectEqualPages(both);
+      await step(both, 190, 234);
       const forks = both.map((cache) => cache.fork());
       await step(both, 234, 400);
       await step(forks, 234, 300);
@@ -137,6 +144,7 @@ describe.skipIf(!info.available)("the native cache", () => {
       await step(forks, 300, 450);
       for (const restore of restores) restore();
       expect(forks[0]!.length).toBe(300);
+      expectEqualPages(forks);
       await step(forks, 300, 301);
       for (const cache of both) cache.truncate(0);
       await step(both, 0, 130);
@@ -154,6 +162,27 @@ describe.skipIf(!info.available)("the native cache", () => {
     expect(bytes.pages).toBe(92 * (3 * (64 * 24 + 128) + 3 * 64 * 24 + 128));
     expect(bytes.pageHeaders).toBeLessThan(0.09 * bytes.pages);
     expect(bytes.perToken).toBeCloseTo(bytes.total / 6000, 9);
+  });
+
+  it("counts of a fork what it does not share, whatever either of them went on with", async () => {
+    const shape = shapeOf(3, 3, 64);
+    const { native } = makePair({ preset: "kvq3", shape, isa: info.isa!, tailTokens: 0, sinkTokens: 0 });
+    const sequence = randomSequence(shape, 64 * 9, 12);
+    const page = 3 * (64 * 24 + 128) + 3 * 64 * 24 + 128;
+    const pagesBeyond = (cache: NativeKvCache, other: NativeKvCache): number => cache.bytes(other).pages / page;
+    await feed(native, sequence, { from: 0, to: 64 * 5 });
+    const fork = native.fork();
+    expect([pagesBeyond(fork, native), pagesBeyond(native, native.another())]).toEqual([0, 5]);
+    await feed(native, sequence, { from: 64 * 5, to: 64 * 7 });
+    await feed(fork, sequence, { from: 64 * 5, to: 64 * 9 });
+    expect([pagesBeyond(fork, native), pagesBeyond(native, fork)]).toEqual([4, 2]);
+    fork.truncate(64 * 3 + 10);
+    expect([pagesBeyond(fork, native), pagesBeyond(native, fork)]).toEqual([0, 3]);
+    const restore = native.checkpoint();
+    native.truncate(0);
+    expect([pagesBeyond(fork, native), pagesBeyond(native, fork), native.bytes().pages]).toEqual([4, 0, 0]);
+    restore();
+    expect([pagesBeyond(fork, native), pagesBeyond(native, fork), native.bytes().pages]).toEqual([0, 3, 7 * page]);
   });
 
   it("takes pages made elsewhere and refuses damaged ones", async () => {

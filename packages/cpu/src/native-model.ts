@@ -98,7 +98,7 @@ export class NativeModel implements Disposable {
       const count = Math.min(step, matrix.rows - first);
       const bytes = matrix.read(first, count);
       checkLength(`${where}: bytes`, bytes, count * matrix.rowBytes);
-      callNative(() => this.#handle.fillMatrix(layer, part, bytes, count, first, matrix.target?.subarray(first, first + count), matrix.rowBytes), where);
+      callNative(() => this.#handle.fillMatrix(layer, part, bytes, count, first, matrix.target?.subarray(first, first + count)), where);
     }
   }
 
@@ -106,7 +106,7 @@ export class NativeModel implements Disposable {
     callNative(() => this.#handle.setVector(layer, part, values), part);
   }
 
-  /** Ends the filling. @throws INVALID_ARGUMENT when a part is missing or of the wrong length */
+  /** Ends the filling. @throws INVALID_ARGUMENT when a part is missing or of another size than the shape asks for */
   ready(): void {
     callNative(() => this.#handle.ready(this.threads.handle));
   }

@@ -183,7 +183,7 @@ export function loadAddon(): Addon {
     return loaded;
   } catch (error) {
     failure = error as Error;
-    throw new KvquantError("NATIVE_UNAVAILABLE", `@kvquant/cuda: expected an addon for ${process.platform}-${process.arch}, got none (${failure.message.split("\n")[0]}); build it with "pnpm --filter @kvquant/cuda build:addon" (C++20 compiler, make, Python 3; no CUDA)`, { cause: failure });
+    throw new KvquantError("NATIVE_UNAVAILABLE", `@kvquant/cuda: expected an addon for ${process.platform}-${process.arch}, got none (${failure.message.split("\n")[0]}); build it with "npm --prefix packages/cuda run build:addon" in a checkout, or "npm rebuild @kvquant/cuda" where it is installed (C++20 compiler, make, Python 3; no CUDA)`, { cause: failure });
   }
 }
 

@@ -102,12 +102,16 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
     if (disposed !== undefined) throw new KvquantError("DISPOSED", "engine: expected a live engine, got one already disposed");
   };
 
-  /** Sessions that are pinned may take half of the memory. */
+  const checkTaking = (what: string): void => {
+    if (draining) throw new KvquantError("OUT_OF_CAPACITY", `${what}: expected an engine that takes requests, got one that is draining`);
+  };
+
+  /** Sessions that are pinned may take half of the memory; those on their way to a store are let go of soon, but for one that takes none. */
   function checkSessionRoom(request: CheckedRequest): void {
     const wanted = scheduler.memory.pinnedBytes() + scheduler.memory.leastBytes(request);
-    if (second === undefined && wanted > options.cacheBytes / 2) {
-      throw new KvquantError("OUT_OF_CAPACITY", `session ${request.session}: expected sessions within half of cacheBytes, ${options.cacheBytes / 2}, got ${wanted} with this one; delete some, or give the engine a store`);
-    }
+    if (wanted <= options.cacheBytes / 2 || (second !== undefined && (saving.size > 0 || sessions.pinned === 0))) return;
+    const remedy = second === undefined ? "give the engine a store" : "see to its store, which does not take them";
+    throw new KvquantError("OUT_OF_CAPACITY", `session ${request.session}: expected sessions within half of cacheBytes, ${options.cacheBytes / 2}, got ${wanted} with this one; delete some, or ${remedy}`);
   }
 
   const dispose = (): Promise<void> =>
@@ -125,7 +129,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
       checkLive();
       const checked = checkRequest(request, model, { prefixReuse });
       if (checked.splice !== undefined && !canSplice) throw new KvquantError("UNSUPPORTED", "splice: expected a compressed cache of the native engine, got another; leave splice out, and the document is computed");
-      if (draining) throw new KvquantError("OUT_OF_CAPACITY", "submit: expected an engine that takes requests, got one that is draining");
+      checkTaking("submit");
       if (checked.session !== undefined) checkSessionRoom(checked);
       return startGeneration(scheduler, scheduler.submit(checked), request);
     },
@@ -147,6 +151,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
     async saveSession(id, tokens) {
       checkLive();
       checkSessionId(id);
+      checkTaking("saveSession");
       const checked: CheckedRequest = { ...checkRequest({ prompt: tokens, maxTokens: 1 }, model, { prefixReuse: true }), session: id, prefillOnly: true };
       checkSessionRoom(checked);
       let kept: Promise<Session> | undefined;

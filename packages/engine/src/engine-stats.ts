@@ -44,6 +44,7 @@ export interface EngineStats {
   /** Tokens held, each counted once. */
   readonly tokens: number;
   readonly resumePoints: number;
+  /** Sessions in memory, and the newest that this engine put into the store. */
   readonly sessions: number;
   /** Totals since the engine was made. */
   readonly promptTokens: number;

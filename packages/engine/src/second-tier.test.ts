@@ -177,8 +177,8 @@ describe("sessions", () => {
     });
   });
 
-  it("that are pinned in memory may take half of it", async () => {
-    await run({ cacheBytes: 3 << 20 }, async (engine) => {
+  it.each([["without a store", undefined], ["with one that takes nothing", { ...mapStore(), put: () => Promise.reject(new Error("no disk")) }]])("that are pinned in memory may take half of it, %s", async (_, store) => {
+    await run({ cacheBytes: 3 << 20, store }, async (engine) => {
       const saved: unknown[] = [];
       const failure = await (async () => {
         for (let index = 0; index < 50; index++) saved.push(await engine.saveSession(`s${index}`, tiny.text(100 * index, 150)));
@@ -189,6 +189,8 @@ describe("sessions", () => {
       expect(engine.stats().sessions).toBe(saved.length);
       await engine.deleteSession("s0");
       await engine.saveSession("late", tiny.text(0, 150));
+      // Requests that keep nothing have the other half.
+      expect((await collect(engine.submit({ ...requests[0]!, maxTokens: 4 }))).tokens).toHaveLength(4);
     });
   });
 });

@@ -154,6 +154,7 @@ describe("requests", () => {
       expect(() => engine.submit(requests[2]!)).toThrow(expect.objectContaining({ code: "OUT_OF_CAPACITY" }));
       const drained = engine.drain();
       expect(() => engine.submit(requests[2]!)).toThrow(expect.objectContaining({ code: "OUT_OF_CAPACITY" }));
+      await expect(engine.saveSession("late", requests[2]!.prompt)).rejects.toMatchObject({ code: "OUT_OF_CAPACITY", message: expect.stringContaining("draining") as unknown });
       await drained;
       expect((await Promise.all(two)).map(({ reason }) => reason)).toEqual(["length", "length"]);
     });

@@ -65,7 +65,7 @@ export interface ServingEngine extends AsyncDisposable {
   drain(): Promise<void>;
   /**
    * Keeps the cache of exactly these tokens under an id, computing what is missing: in the store where there is one, else pinned in memory.
-   * @throws INVALID_ARGUMENT, OUT_OF_CAPACITY when it does not fit beside what is pinned
+   * @throws INVALID_ARGUMENT, OUT_OF_CAPACITY when it does not fit beside what is pinned, or while draining
    */
   saveSession(id: string, tokens: ArrayLike<number>): Promise<SessionInfo>;
   listSessions(): Promise<readonly SessionInfo[]>;

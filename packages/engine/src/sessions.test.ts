@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 
 import { createCheckedStore } from "./checked-store.js";
 import { mapStore } from "./fixtures/map-store.js";
 import { createPrefixChain } from "./prefix-chain.js";
 import { frameRecord } from "./record-frame.js";
+import type { ResumePoint } from "./resume-points.js";
+import type { Spill } from "./spill.js";
 import { createSessions } from "./sessions.js";
 import type { Sessions } from "./sessions.js";
 
@@ -34,3 +36,44 @@ it.each(["{", "null", "7", "[]", JSON.stringify({ ...whole, id: "other" }), JSON
     expect(damaged()).toBe(1);
   },
 );
+
+/** A point with generated tokens, as a session leaves it. */
+function makePoint(): ResumePoint {
+  const cache = { bytes: () => ({ total: 10 }) } as never;
+  return { key: "k", tokens: [1, 2, 3], canonical: 2, scope: "session s", links: [], cache, parent: undefined, bytes: 0, children: new Set(), pins: 0, lastUsed: 0 };
+}
+
+it("a session that is deleted while it is being written is in no store afterwards", async () => {
+  for (const moment of ["pages", "record"] as const) {
+    const pages = mapStore();
+    let open: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const put = pages.put.bind(pages);
+    const slow = { ...pages, put: async (at: string, value: Uint8Array) => (moment === "record" ? await gate : undefined, put(at, value)) };
+    const remove = vi.fn(() => Promise.resolve());
+    const spill = { write: async () => (moment === "pages" ? await gate : undefined, true), remove } as unknown as Spill;
+    const sessions = createSessions(chain, { store: createCheckedStore(slow, () => undefined), spill });
+    const point = makePoint();
+    const kept = sessions.keep("s", point);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await sessions.delete("s")).toBe(true);
+    remove.mockClear();
+    open();
+    await kept;
+    expect([...pages.records.keys()]).toEqual([]);
+    expect(remove).toHaveBeenCalledOnce(); // its pages, which only it can use
+    expect(await sessions.find("s")).toBeUndefined();
+    expect(point.pins).toBe(0);
+  }
+});
+
+it("sessions in the store are remembered up to a bound, and found beyond it", async () => {
+  const spill = { write: () => Promise.resolve(true), remove: () => Promise.resolve() } as unknown as Spill;
+  const sessions = createSessions(chain, { store: createCheckedStore(mapStore(), () => undefined), spill });
+  for (let index = 0; index < 1100; index++) await sessions.keep(`s${index}`, makePoint());
+  expect(sessions.count).toBe(1024);
+  expect(await sessions.find("s0")).toMatchObject({ id: "s0", stored: "store" });
+  expect(await sessions.list()).toHaveLength(1100);
+  expect(await sessions.delete("s0")).toBe(true);
+  expect(await sessions.find("s0")).toBeUndefined();
+});

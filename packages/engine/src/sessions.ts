@@ -12,6 +12,9 @@ import { sessionScope } from "./sequence.js";
 import type { SessionInfo } from "./serving-engine.js";
 import type { Spill, StoredPrefix } from "./spill.js";
 
+/** Sessions that lie in the store and are remembered all the same; older ones are read from it. */
+const MOST_REMEMBERED = 1024;
+
 /** All that is known of a session. */
 export interface Session {
   readonly id: string;
@@ -28,7 +31,10 @@ export interface Session {
 
 /** The sessions of an engine. */
 export interface Sessions {
+  /** Those in memory, and the newest that this engine put into the store. */
   readonly count: number;
+  /** Those that keep their points in memory. */
+  readonly pinned: number;
   /** Keeps a point under an id; resolves once it is where it will stay. */
   keep(id: string, point: ResumePoint): Promise<Session>;
   /** From memory or the store. */
@@ -49,11 +55,33 @@ export function createSessions(chain: PrefixChain, second: { readonly store: Che
     session.point = undefined;
   };
   const prefix = (session: Session): StoredPrefix => ({ ...session, links: chain.extend([], session.tokens) });
+  const forgetOldest = (): void => {
+    for (const [id, { stored }] of known) {
+      if (known.size <= MOST_REMEMBERED) return;
+      if (stored === "store") known.delete(id);
+    }
+  };
+  /** Writes a session; one that was deleted meanwhile leaves nothing behind. */
+  const write = async (session: Session, point: ResumePoint, { store, spill }: NonNullable<typeof second>): Promise<void> => {
+    const { id, salt, scope } = session;
+    const written = (await spill.write(point, salt)) && known.get(id) === session && (await store.write(keyOf(id), encodeSession(session)));
+    if (!known.has(id)) {
+      await store.remove(keyOf(id));
+      if (scope !== undefined) await spill.remove(prefix(session));
+    } else if (written && known.get(id) === session) {
+      session.stored = "store";
+      unpin(session);
+      forgetOldest();
+    }
+  };
   const find = async (id: string): Promise<Session | undefined> => known.get(id) ?? second?.store.read(keyOf(id), (payload) => decodeSession(payload, id));
 
   return {
     get count() {
       return known.size;
+    },
+    get pinned() {
+      return [...known.values()].filter(({ point }) => point !== undefined).length;
     },
     async keep(id, point) {
       const before = known.get(id);
@@ -61,12 +89,10 @@ export function createSessions(chain: PrefixChain, second: { readonly store: Che
       const salt = before?.scope === sessionScope(id) && point.scope === before.scope ? before.salt : randomUUID();
       const session: Session = { id, tokens: point.tokens, created: new Date().toISOString(), bytes: point.cache.bytes().total, canonical: point.canonical, scope: point.scope, salt, point, stored: "memory" };
       point.pins++;
+      known.delete(id); // the newest goes to the end
       known.set(id, session);
       if (before !== undefined) unpin(before);
-      if (second !== undefined && (await second.spill.write(point, salt)) && (await second.store.write(keyOf(id), encodeSession(session))) && known.get(id) === session) {
-        session.stored = "store";
-        unpin(session);
-      }
+      if (second !== undefined) await write(session, point, second);
       return session;
     },
     find,

@@ -44,7 +44,10 @@ async function benchEncode(options: BenchEncodeOptions, io: Io): Promise<void> {
   const rows = await context.progress.run("encoding pages", async (update) => {
     let done = 0;
     const onPreset = (preset: string): void => update(done++ / (sizes.length * presets.length), preset);
-    return sizes.flatMap((size) => measureEncoding(size, { presets, quantizers: custom.quantizers, rounds: options.repeats, signal: context.signal, onPreset }));
+    const measurement = { presets, quantizers: custom.quantizers, rounds: options.repeats, signal: context.signal, onPreset };
+    const measured: EncodingRow[] = [];
+    for (const size of sizes) measured.push(...(await measureEncoding(size, measurement)));
+    return measured;
   });
   const report: EncodingReport = { ...machine, rows };
   context.print(formatReport(report));

@@ -150,10 +150,13 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
     ]);
   });
 
-  it("stops when interrupted, with exit code 130", async () => {
+  it.each([
+    ["memory", ["--tokens", "3000000", "--cache", "kvq2"]],
+    ["encode", ["--repeats", "1000", "--caches", "kvq2"]],
+  ])("%s stops when interrupted, with exit code 130", async (name, options) => {
     const controller = new AbortController();
     setTimeout(() => controller.abort(), 200);
-    const { code, document } = await runJson(["memory", "--tokens", "3000000", "--cache", "kvq2"], controller.signal);
+    const { code, document } = await runJson([name, ...options], controller.signal);
     expect([code, document.error.code]).toEqual([130, "CANCELLED"]);
   });
 

@@ -57,6 +57,8 @@ describe("loadConfiguration", () => {
     expect(load({ models: [{ source: "tiny", tail: 0 }] })).toThrowError(/models\.0\.tail: expected an integer of at least 1, got 0/);
     expect(load({ models: [] })).toThrowError(/models: expected at least one model, got a list of 0/);
     expect(load({ models: [{ source: "tiny" }, { source: "tiny" }] })).toThrowError(/expected different names, got "tiny" twice/);
+    expect(load({ store: { bytes: "1 GiB" } })).toThrowError(/store\.path: expected the path of a folder, or url beside it, got nothing/);
+    expect(load({ store: { url: "unix:///run/valkey.sock" } })).toThrowError(/store\.url: expected an address such as redis:/); // the client knows none
     expect(load("{")).toThrowError(/expected JSON in .*server\.json/);
     expect(load([1])).toThrowError(/expected an object/);
   });

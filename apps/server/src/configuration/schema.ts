@@ -51,18 +51,21 @@ const modelSchema = z.strictObject({
   prefixReuse: z.boolean("expected true or false").default(true),
 });
 
-const storeSchema = z.strictObject({
-  /** Folder of the store on disk. */
-  path: text("expected the path of a folder").optional(),
-  /** Most bytes on disk. */
-  bytes: size.default(4 * 2 ** 30),
-  /** A Valkey or Redis server that replicas share. */
-  url: z.string().regex(/^(redis|rediss|valkey|valkeys|unix):\/\/\S+$/, "expected an address such as redis://127.0.0.1:6379").optional(),
-  /** Begins every key in the shared store. */
-  prefix: text("expected some characters").default("kvquant:"),
-  /** Records in the shared store expire after this. */
-  ttlSeconds: count(1).default(86_400),
-});
+const storeSchema = z
+  .strictObject({
+    /** Folder of the store on disk. */
+    path: text("expected the path of a folder").optional(),
+    /** Most bytes on disk. */
+    bytes: size.default(4 * 2 ** 30),
+    /** A Valkey or Redis server that replicas share. */
+    url: z.string().regex(/^(redis|rediss|valkey|valkeys):\/\/\S+$/, "expected an address such as redis://127.0.0.1:6379").optional(),
+    /** Begins every key in the shared store. */
+    prefix: text("expected some characters").default("kvquant:"),
+    /** Records in the shared store expire after this. */
+    ttlSeconds: count(1).default(86_400),
+  })
+  // A size without a place would keep nothing, without a word.
+  .refine(({ path, url }) => path !== undefined || url !== undefined, { message: "expected the path of a folder, or url beside it", path: ["path"] });
 
 const fidelitySchema = z.strictObject({
   /** Share of requests that are scored again against fp16; 0 turns the monitor off. */

@@ -1,11 +1,12 @@
 /** Reads a request's body as JSON, and not a byte more than allowed. */
 
 import { ApiError } from "../openai/api-error.js";
+import { isDeeper, mostLevels } from "./json-depth.js";
 
 /**
  * The value of a JSON body.
  * @throws ApiError 415 for another content type, 413 for a body over the limit (before it is read, where its length is announced), 400 for bytes that
- * are not UTF-8 or no JSON
+ * are not UTF-8, no JSON, or JSON nested beyond all use
  */
 export async function readJson(request: Request, limit: number): Promise<unknown> {
   const type = request.headers.get("content-type") ?? "";
@@ -20,11 +21,14 @@ export async function readJson(request: Request, limit: number): Promise<unknown
   } catch (cause) {
     throw new ApiError(400, "body: expected UTF-8, got bytes that are none", { cause });
   }
+  let value: unknown;
   try {
-    return JSON.parse(text) as unknown;
+    value = JSON.parse(text);
   } catch (cause) {
     throw new ApiError(400, `body: expected JSON, got an error: ${(cause as Error).message.slice(0, 200)}`, { cause });
   }
+  if (isDeeper(value)) throw new ApiError(400, `body: expected JSON of at most ${mostLevels} levels, got more`);
+  return value;
 }
 
 async function readBytes(request: Request, limit: number): Promise<Uint8Array> {

@@ -6,7 +6,7 @@ import type { Configuration } from "../configuration/schema.js";
 import { errorFields } from "../http/logger.js";
 import type { Logger } from "../http/logger.js";
 
-/** A folder on disk, a shared server, both, or none. The libraries of each are loaded only when used. */
+/** A folder on disk, a shared server, both, or none. The libraries of each are loaded only when used. When one cannot be opened, none is. */
 export async function openStore(store: Configuration["store"], logger: Logger): Promise<PageStore | undefined> {
   if (store === undefined) return undefined;
   const tiers: PageStore[] = [];
@@ -16,7 +16,13 @@ export async function openStore(store: Configuration["store"], logger: Logger): 
   }
   if (store.url !== undefined) {
     const { connectValkeyStore } = await import("@kvquant/engine/valkey");
-    tiers.push(await connectValkeyStore({ url: store.url, prefix: store.prefix, ttlSeconds: store.ttlSeconds }));
+    try {
+      tiers.push(await connectValkeyStore({ url: store.url, prefix: store.prefix, ttlSeconds: store.ttlSeconds }));
+    } catch (error) {
+      // The folder is locked for as long as it is open.
+      await tiers[0]?.close();
+      throw error;
+    }
   }
   if (tiers.length < 2) return tiers[0];
   return tieredStore(tiers, { onError: ({ store: tier, operation, error }) => logger.log("warn", "store-tier-failed", { store: tier, operation, ...errorFields(error) }) });

@@ -17,6 +17,8 @@ export interface ChatAnswerOptions {
   readonly tokenizer: Tokenizer;
   /** Calls are cut out of the text. */
   readonly parseCalls: boolean;
+  /** False: an answer keeps its first call only. */
+  readonly parallelCalls: boolean;
   readonly logprobs: boolean;
 }
 
@@ -36,7 +38,7 @@ interface WireCall {
   readonly function: { readonly name: string; readonly arguments: string };
 }
 
-function chatChoice(index: number, { tokenizer, parseCalls, logprobs }: ChatAnswerOptions): ChoiceWriter {
+function chatChoice(index: number, { tokenizer, parseCalls, parallelCalls, logprobs }: ChatAnswerOptions): ChoiceWriter {
   const parser = parseCalls ? createToolCallParser() : undefined;
   const calls: WireCall[] = [];
   const scores: object[] = [];
@@ -55,6 +57,7 @@ function chatChoice(index: number, { tokenizer, parseCalls, logprobs }: ChatAnsw
     content += text;
     if (text !== "" || score.length > 0) chunks.push(delta({ content: text }, { logprobs: score }));
     for (const call of piece.calls) {
+      if (!parallelCalls && calls.length > 0) break;
       const made: WireCall = { id: `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`, type: "function", function: call };
       chunks.push(delta({ tool_calls: [{ index: calls.length, ...made }] }));
       calls.push(made);

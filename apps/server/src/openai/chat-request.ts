@@ -2,6 +2,7 @@
 
 import type { ChatMessage, ChatToolCall } from "@kvquant/model";
 import { z } from "zod";
+import { isDeeper, mostLevels } from "../http/json-depth.js";
 import { ApiError } from "./api-error.js";
 import { maximumLogprobs, sharedFields } from "./request-fields.js";
 
@@ -79,5 +80,6 @@ function toCall({ id, function: made }: z.output<typeof call>, where: string): C
   } catch {
     throw new ApiError(400, `${where}.function.arguments: expected JSON, got ${JSON.stringify(made.arguments.slice(0, 60))}`, { param: `${where}.function.arguments` });
   }
+  if (isDeeper(value)) throw new ApiError(400, `${where}.function.arguments: expected JSON of at most ${mostLevels} levels, got more`, { param: `${where}.function.arguments` });
   return { id, type: "function", function: { name: made.name, arguments: value } };
 }

@@ -30,17 +30,22 @@ export type CompletionRequest = z.output<typeof completionRequestSchema>;
 /** One prompt, as tokens and as text. */
 export interface CompletionPrompt {
   readonly tokens: Int32Array;
+  /** Of a prompt that came as tokens only where it is echoed. */
   readonly text: string;
 }
 
-/** The prompts of a request. @throws ApiError 400 for an empty one or ids outside the vocabulary */
-export function toPrompts({ prompt, parse_special }: CompletionRequest, { tokenizer, checkText }: { readonly tokenizer: Tokenizer; readonly checkText: (text: string, param: string) => void }): CompletionPrompt[] {
-  const list = typeof prompt === "string" || typeof prompt[0] === "number" ? [prompt as string | number[]] : (prompt as (string | number[])[]);
-  return list.map((entry) => {
+/** The prompts of a request as they came, so that they can be counted before time is spent on them. */
+export function listPrompts({ prompt }: Pick<CompletionRequest, "prompt">): readonly (string | number[])[] {
+  return typeof prompt === "string" || typeof prompt[0] === "number" ? [prompt as string | number[]] : (prompt as (string | number[])[]);
+}
+
+/** The prompts of a request as tokens. @throws ApiError 400 for an empty one or ids outside the vocabulary */
+export function toPrompts({ prompt, parse_special, echo }: CompletionRequest, { tokenizer, checkText }: { readonly tokenizer: Tokenizer; readonly checkText: (text: string, param: string) => void }): CompletionPrompt[] {
+  return listPrompts({ prompt }).map((entry) => {
     if (typeof entry !== "string") {
       const outside = entry.find((id) => id >= tokenizer.vocabulary);
       if (outside !== undefined) throw new ApiError(400, `prompt: expected token ids below ${tokenizer.vocabulary}, got ${outside}`, { param: "prompt" });
-      return { tokens: Int32Array.from(entry), text: tokenizer.decode(entry) };
+      return { tokens: Int32Array.from(entry), text: echo === true ? tokenizer.decode(entry) : "" };
     }
     checkText(entry, "prompt");
     const encoded = tokenizer.encode(entry, { parseSpecial: parse_special !== false });

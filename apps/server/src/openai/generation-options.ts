@@ -46,14 +46,14 @@ function readBias(given: Readonly<Record<string, number>>, vocabulary: number): 
 }
 
 /**
- * Most tokens of an answer to a prompt of `promptTokens`.
+ * Most tokens of an answer to a prompt of `promptTokens`. @param options `param`: the field that the prompt came in
  * @throws ApiError 400 `context_length_exceeded` with the numbers
  */
-export function answerTokens(model: ServedModel, promptTokens: number, asked: number | undefined): number {
+export function answerTokens(model: ServedModel, promptTokens: number, { asked, param }: { readonly asked: number | undefined; readonly param: string }): number {
   const room = model.contextLimit - promptTokens;
   if (room < 1 || (asked !== undefined && asked > room)) {
     const answer = asked === undefined ? "" : ` and ${asked} of the answer`;
-    throw new ApiError(400, `model ${model.name}: expected at most ${model.contextLimit} tokens of prompt and answer, got ${promptTokens} of the prompt${answer}; shorten it or ask for less`, { code: "context_length_exceeded", param: "messages" });
+    throw new ApiError(400, `model ${model.name}: expected at most ${model.contextLimit} tokens of prompt and answer, got ${promptTokens} of the prompt${answer}; shorten it or ask for less`, { code: "context_length_exceeded", param });
   }
   return asked ?? room;
 }

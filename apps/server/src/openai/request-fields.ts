@@ -13,6 +13,7 @@ const integer = (minimum: number, maximum: number) => {
 const flag = z.boolean("expected true or false");
 const biasWords = "expected an object from token ids to numbers from -100 to 100";
 const stopWords = "expected a string, or a list of 1 to 16 strings, none empty";
+const sessionWords = "expected 1 to 100 letters, digits, dots, dashes or underscores";
 const stopText = z.string(stopWords).min(1, stopWords).max(1000, stopWords);
 
 /** Tokens of one answer that are reported with logprobs, at most. */
@@ -37,7 +38,7 @@ export const sharedFields = {
   min_p: z.number("expected a number of at least 0 and below 1").min(0, "expected a number of at least 0 and below 1").lt(1, "expected a number of at least 0 and below 1").optional(),
   repetition_penalty: z.number("expected a number above 0").gt(0, "expected a number above 0").max(10, "expected a number above 0 and at most 10").optional(),
   ignore_eos: flag.optional(),
-  session: z.string("expected 1 to 128 letters, digits, dots, dashes or underscores").regex(/^[\w.-]{1,128}$/, "expected 1 to 128 letters, digits, dots, dashes or underscores").optional(),
+  session: z.string(sessionWords).regex(/^[\w.-]{1,100}$/, sessionWords).optional(),
   prefix_reuse: flag.optional(),
   // What clients send for OpenAI's own bookkeeping; it changes no answer.
   user: z.string("expected a string").optional(),

@@ -25,7 +25,7 @@ export function chatCompletions(app: Hono<AppEnvironment>, server: ServerContext
     const prompt = await takeTurn(() => encodeConversation(model, body));
     const maxAsked = body.max_completion_tokens ?? body.max_tokens;
     const options = generationOptions({ ...body, max_tokens: maxAsked }, model);
-    const maxTokens = answerTokens(model, prompt.length, maxAsked);
+    const maxTokens = answerTokens(model, prompt.length, { asked: maxAsked, param: "messages" });
     const choices = Array.from({ length: count }, (_, index) => {
       const asked = options(index);
       return { ...asked, stop: [...(asked.stop ?? []), ...model.chat.stops], prompt, promptIndex: 0, maxTokens, ...(body.logprobs === true && { logprobs: body.top_logprobs ?? 0 }) };
@@ -36,6 +36,7 @@ export function chatCompletions(app: Hono<AppEnvironment>, server: ServerContext
       created: Math.floor(Date.now() / 1000),
       tokenizer: model.tokenizer,
       parseCalls: offersTools(body) && model.chat.callFormat !== undefined,
+      parallelCalls: body.parallel_tool_calls !== false,
       logprobs: body.logprobs === true,
     });
     return runAnswer(context, server, { model, choices, format, stream: body.stream === true, includeUsage: body.stream_options?.include_usage === true });
