@@ -7,7 +7,7 @@ import { startFakeHub } from "./fixtures/fake-hub.js";
 import { resolveModel } from "./resolve-model.js";
 
 /** A disk with room for so many bytes more (undefined: as many as there are), of which one write takes at most `most`. It writes what still fits, and fails the next time, as disks do. */
-const disk = vi.hoisted((): { room: number | undefined; most: number; failsAt: "write" | "sync" } => ({ room: undefined, most: Infinity, failsAt: "write" }));
+const disk = vi.hoisted((): { room: number | undefined; most: number; failsAt: "write" | "sync" | "lock" } => ({ room: undefined, most: Infinity, failsAt: "write" }));
 
 vi.mock("node:fs/promises", async (importOriginal) => {
   const original = await importOriginal<typeof promises>();
@@ -16,6 +16,7 @@ vi.mock("node:fs/promises", async (importOriginal) => {
   };
   const open: typeof original.open = async (path, ...rest) => {
     const handle = await original.open(path, ...rest);
+    if (disk.failsAt === "lock" && String(path).endsWith(".lock")) return Object.assign(Object.create(handle) as typeof handle, { writeFile: () => Promise.resolve().then(full), close: () => handle.close() });
     if (!String(path).endsWith(".part") || disk.room === undefined) return handle;
     return Object.assign(Object.create(handle) as typeof handle, {
       write: async (data: Uint8Array, offset: number, length: number, position: number) => {
@@ -65,4 +66,14 @@ test("a disk that fails when a download is synced is an IO_ERROR, and not taken 
   await startFakeHub({ "model.gguf": MODEL });
   Object.assign(disk, { room: 1, failsAt: "sync" });
   await expect(resolveModel("hf:owner/repo/model.gguf", { cacheFolder: temporaryFolder() })).rejects.toMatchObject(full);
+});
+
+test("a disk without room for the lock is an IO_ERROR, and leaves no lock that later downloads would wait for", async () => {
+  await startFakeHub({ "model.gguf": MODEL });
+  const cacheFolder = temporaryFolder();
+  disk.failsAt = "lock";
+  await expect(resolveModel("hf:owner/repo/model.gguf", { cacheFolder })).rejects.toMatchObject({ code: "IO_ERROR", message: expect.stringMatching(/\.lock.*disk is full/) as string });
+  expect(existsSync(join(cacheFolder, "models/hf/owner/repo/.lock"))).toBe(false);
+  disk.failsAt = "write";
+  await resolveModel("hf:owner/repo/model.gguf", { cacheFolder, signal: AbortSignal.timeout(5000) });
 });

@@ -1,6 +1,7 @@
 /** Keeps two processes from downloading into the same part file. */
 
-import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rm, stat } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,8 +9,11 @@ import { ioError } from "../files/io-error.js";
 import { throwIfCancelled } from "./failures.js";
 import type { ResolveContext } from "./resolve-options.js";
 
+/** A lock is signed as soon as it is made; one that still is not after so long never will be. */
+const UNSIGNED_MILLISECONDS = 10_000;
+
 /**
- * Runs `work` while holding the lock file `path`, waiting for whoever has it. A lock of a process of this machine that is no more is taken over.
+ * Runs `work` while holding the lock file `path`, waiting for whoever has it. A lock of a process of this machine that is no more is taken over, and one that nobody signed.
  * @throws CANCELLED while waiting, IO_ERROR, and what `work` throws
  */
 export async function withLock<T>(path: string, context: ResolveContext, work: () => Promise<T>): Promise<T> {
@@ -31,20 +35,33 @@ export async function withLock<T>(path: string, context: ResolveContext, work: (
 }
 
 async function take(path: string): Promise<boolean> {
+  let file: FileHandle;
   try {
-    const file = await open(path, "wx");
+    file = await open(path, "wx");
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw ioError("write", path, cause);
+  }
+  try {
     await file.writeFile(`${hostname()} ${process.pid}`);
     await file.close();
     return true;
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "EEXIST") return false;
+    // A lock that names nobody would hold everyone up.
+    await file.close().catch(() => undefined);
+    await rm(path, { force: true });
     throw ioError("write", path, cause);
   }
 }
 
 async function isStale(path: string): Promise<boolean> {
-  const [host, pid] = (await readFile(path, "utf8").catch(() => "")).split(" ");
-  if (host !== hostname() || pid === undefined) return false;
+  const found = await Promise.all([readFile(path, "utf8"), stat(path)]).catch(() => undefined);
+  if (found === undefined) return false; // Gone just now.
+  const [text, status] = found;
+  const [, host, pid] = /^(.+) (\d+)$/.exec(text) ?? [];
+  // Its process ended between making and signing it.
+  if (host === undefined) return Date.now() - status.mtimeMs > UNSIGNED_MILLISECONDS;
+  if (host !== hostname()) return false;
   try {
     process.kill(Number(pid), 0);
     return false;
