@@ -17,7 +17,7 @@ const ATTEMPTS = 3;
 /**
  * Lists a repository by the hub's API.
  * @throws UNAVAILABLE when the hub cannot be reached or has no such repository
- * @throws CORRUPT_DATA for an answer that is no listing
+ * @throws CORRUPT_DATA for an answer that is no listing, or a name that would leave the folder it is downloaded to
  */
 export async function listHubFiles(repository: string, context: ResolveContext): Promise<readonly HubFile[]> {
   const url = `${context.endpoint}/api/models/${repository}?blobs=true`;
@@ -62,6 +62,7 @@ function parse(listing: unknown, url: string): HubFile[] {
   for (const entry of siblings as readonly Record<string, unknown>[]) {
     const name = entry?.["rfilename"];
     if (typeof name !== "string") continue;
+    if (name.split(/[\\/]/).some((part) => /^\.{0,2}$/.test(part))) throw new KvquantError("CORRUPT_DATA", `${url}: expected names of files in the repository, got ${JSON.stringify(name)}; is HF_ENDPOINT a hub?`);
     const lfs = entry["lfs"] as { sha256?: unknown; oid?: unknown; size?: unknown } | null | undefined;
     const sha256 = [lfs?.sha256, lfs?.oid].find((hash): hash is string => typeof hash === "string" && /^[0-9a-f]{64}$/.test(hash));
     const size = [lfs?.size, entry["size"]].find((value): value is number => Number.isSafeInteger(value));

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test, vi } from "vitest";
@@ -197,6 +197,30 @@ test("a lock of a process that is no more does not hold anyone up", async () => 
   const { hostname } = await import("node:os");
   writeFileSync(join(folder, ".lock"), `${hostname()} 4194305`);
   await resolveModel("hf:owner/repo/model.gguf", { cacheFolder });
+});
+
+test("a lock that nobody signed does not hold anyone up, once it is old", async () => {
+  await startFakeHub({ "model.gguf": MODEL });
+  const cacheFolder = temporaryFolder();
+  const lock = join(cacheFolder, "models/hf/owner/repo/.lock");
+  mkdirSync(join(lock, ".."), { recursive: true });
+  writeFileSync(lock, "");
+  const stop = new AbortController();
+  const waiting = resolveModel("hf:owner/repo/model.gguf", { cacheFolder, signal: stop.signal, onProgress: () => stop.abort() });
+  await expect(waiting).rejects.toMatchObject({ code: "CANCELLED" });
+  expect(existsSync(lock)).toBe(true);
+  utimesSync(lock, new Date(0), new Date(0));
+  await resolveModel("hf:owner/repo/model.gguf", { cacheFolder, signal: AbortSignal.timeout(5000) });
+});
+
+test("files that a hub lists outside of the repository are refused, and nothing is written", async () => {
+  const hub = await startFakeHub({});
+  for (const name of ["../../../../evil.gguf", "/tmp/evil.gguf", "a/../../evil.gguf", "..\\evil.gguf", "a//evil.gguf"]) {
+    hub.behaviour.files = { [name]: MODEL };
+    const cacheFolder = temporaryFolder();
+    await expect(resolveModel("hf:owner/repo", { cacheFolder })).rejects.toMatchObject({ code: "CORRUPT_DATA", message: expect.stringContaining(JSON.stringify(name)) as string });
+    expect(readdirSync(cacheFolder, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".gguf"))).toEqual([]);
+  }
 });
 
 test("names that are no model's are refused with the forms there are", async () => {
