@@ -47,6 +47,11 @@ describe("backends of a model's caches", () => {
     ]);
   });
 
+  it.each([NaN, Infinity])("refuse a tail of %s after a cache with the default tail was made", (tailTokens) => {
+    model.createCache({ artifact: "fp16" }).dispose();
+    expect(() => model.createCache({ artifact: "fp16", tailTokens })).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringContaining(String(tailTokens)) }));
+  });
+
   it.skipIf(!backendInfo().available)("generate on the CPU where there is no GPU, and say so", async () => {
     using cache = model.createCache({ artifact: "fp16", backends: ["cuda", "cpu"] });
     expect(cache.backends()).toEqual([model.engine]);

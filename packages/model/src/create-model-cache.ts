@@ -119,7 +119,7 @@ function usesPages({ engine }: CacheModel, { artifact, attention, quantizeOpenPa
 /** Caches of one artifact and options share their tables: the first one is made, the others are made like it. */
 function nativeCache(model: CacheModel, options: ModelCacheOptions, sinkTokens: number): KvCache {
   const { artifact, tailTokens, precision } = options;
-  const key = JSON.stringify([sinkTokens, tailTokens, precision]);
+  const key = `${sinkTokens}/${tailTokens}/${precision}`; // not JSON, which writes null for NaN and Infinity too
   const owner = artifact === "fp16" ? model.shared : artifact;
   let ofArtifact = model.shared.get(owner);
   if (ofArtifact === undefined) model.shared.set(owner, (ofArtifact = new Map()));

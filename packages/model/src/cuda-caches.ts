@@ -41,7 +41,7 @@ export class CudaCaches implements Disposable {
     const owner = artifact === "fp16" ? this : artifact;
     let ofArtifact = this.#plans.get(owner);
     if (ofArtifact === undefined) this.#plans.set(owner, (ofArtifact = new Map()));
-    const key = JSON.stringify([sinkTokens, tailTokens]);
+    const key = `${sinkTokens}/${tailTokens}`; // not JSON, which writes null for NaN and Infinity too
     let plan = ofArtifact.get(key);
     if (plan === undefined) ofArtifact.set(key, (plan = this.#open(request)));
     return plan.createCache();
