@@ -29,7 +29,8 @@ export class LanguageModel implements AsyncDisposable {
   readonly #backends: ModelCacheOptions["backends"];
   readonly #cuda: CudaCaches;
   readonly #onWarning: ((message: string) => void) | undefined;
-  #passes: CalibrationPasses | undefined;
+  /** Made when first needed, once for all who ask meanwhile. */
+  #passes: Promise<CalibrationPasses> | undefined;
   /** Calibration differentiates in fp32, whatever engine runs the model; made when first needed unless it is that engine. */
   #reference: ReferenceEngine | undefined;
   readonly #sharedCaches: CacheModel["shared"] = new WeakMap();
@@ -128,7 +129,8 @@ export class LanguageModel implements AsyncDisposable {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    await this.#passes?.dispose();
+    const passes = await this.#passes?.catch(() => undefined);
+    await passes?.dispose();
     await this.#reference?.dispose();
     this.#cuda.dispose();
     await this.#engine.dispose();
@@ -139,12 +141,18 @@ export class LanguageModel implements AsyncDisposable {
     return this.dispose();
   }
 
-  async #calibrationPasses(): Promise<CalibrationPasses> {
+  #calibrationPasses(): Promise<CalibrationPasses> {
     this.#checkLive();
-    if (this.#engine instanceof ReferenceEngine) this.#passes ??= await CalibrationPasses.create(this.#engine);
-    this.#reference ??= this.#passes === undefined ? await ReferenceEngine.create(this.#file, { threads: this.#threads }) : undefined;
-    this.#passes ??= await CalibrationPasses.create(this.#reference!);
-    return this.#passes;
+    return (this.#passes ??= this.#openPasses().catch((error: unknown) => {
+      this.#passes = undefined;
+      throw error;
+    }));
+  }
+
+  async #openPasses(): Promise<CalibrationPasses> {
+    if (this.#engine instanceof ReferenceEngine) return CalibrationPasses.create(this.#engine);
+    this.#reference ??= await ReferenceEngine.create(this.#file, { threads: this.#threads });
+    return CalibrationPasses.create(this.#reference);
   }
 
   /** Warns once of a backend that cannot be had. */
