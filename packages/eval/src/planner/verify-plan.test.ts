@@ -37,6 +37,10 @@ describe("verifying a plan", () => {
     await expect(verifyPlan(input, { maxKld: 0.05 }, { measure: async () => 0.06, rounds: 2 })).rejects.toThrowError(/got 0\.05; measured .*0\.0600.*, .*0\.0600/);
   });
 
+  it.each([{ maxKld: 0.05 }, { bits: 3 }])("takes NaN for no measurement that keeps %o", async (bounds) => {
+    await expect(verifyPlan(input, bounds, { measure: async () => NaN })).rejects.toThrowError(expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringContaining("got NaN") }));
+  });
+
   it("passes on what the run throws", async () => {
     await expect(verifyPlan(input, { bits: 3 }, { measure: async () => Promise.reject(new Error("stopped")) })).rejects.toThrow("stopped");
   });

@@ -1,6 +1,6 @@
 /** Solves for a plan, runs it, and tightens the bound where the run says more than the prediction. */
 
-import { KvquantError, checkInteger } from "@kvquant/spec";
+import { KvquantError, check, checkInteger } from "@kvquant/spec";
 import { solvePlan } from "./plan.js";
 import type { Plan, PlanBounds, PlanInput } from "./plan.js";
 
@@ -27,13 +27,15 @@ const MARGIN = 0.97;
 /**
  * The plan for the bounds, as run. Where `maxKld` is not met by the run, the bound on the prediction is scaled by the ratio and the plan solved again.
  * Returns all rounds; the last one is the plan.
- * @throws INVALID_ARGUMENT for bounds that no plan keeps, or none found within the rounds, with the nearest figures
+ * @throws INVALID_ARGUMENT for bounds that no plan keeps, or none found within the rounds, with the nearest figures; for a run that measures no number
  */
 export async function verifyPlan(input: PlanInput, bounds: PlanBounds, { measure, rounds = 4, onRound }: VerifyOptions): Promise<[PlanRound, ...PlanRound[]]> {
   checkInteger("rounds", rounds, { minimum: 1 });
   const { maxKld } = bounds;
   const run = async (plan: Plan): Promise<PlanRound> => {
-    const round = { plan, measuredKld: await measure(plan) };
+    const measuredKld = await measure(plan);
+    check(!Number.isNaN(measuredKld), "measured KL divergence", "nats a token", measuredKld); // NaN would pass for a bound that is met
+    const round = { plan, measuredKld };
     onRound?.(round);
     return round;
   };
