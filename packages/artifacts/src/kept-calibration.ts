@@ -5,7 +5,9 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cacheFolder, writeFileAtomically } from "@kvquant/model";
 import type { LanguageModel } from "@kvquant/model";
+import { checkSensitivity } from "@kvquant/quant";
 import type { Sensitivity } from "@kvquant/quant";
+import { check, checkInteger } from "@kvquant/spec";
 
 /** Settings of a calibration; the statistics themselves are kept by @kvquant/eval under these settings. */
 export interface CalibrationSettings {
@@ -27,13 +29,20 @@ export function calibrationFolder(): string {
 export async function readKeptCalibration(model: LanguageModel): Promise<CalibrationSettings | undefined> {
   const path = settingsPath(model);
   if (!existsSync(path)) return undefined;
-  let settings;
   try {
-    settings = JSON.parse(await readFile(path, "utf8")) as CalibrationSettings;
+    return checkSettings(JSON.parse(await readFile(path, "utf8")) as CalibrationSettings);
   } catch {
     return undefined; // A file that cannot be read is as good as none: the model is calibrated again.
   }
-  return settings.data !== undefined && !existsSync(settings.data) ? undefined : settings;
+}
+
+function checkSettings(settings: CalibrationSettings): CalibrationSettings {
+  const { data, sequences, length, sensitivity } = settings;
+  checkInteger("sequences", sequences, { minimum: 1 });
+  checkInteger("length", length, { minimum: 1 });
+  checkSensitivity("sensitivity", sensitivity);
+  check(data === undefined || existsSync(data), "data", "a text that is still there", data);
+  return settings;
 }
 
 /** Keeps the settings of a calibration that was made. */
