@@ -34,3 +34,16 @@ test("passes that could not be made are made at the next call", async () => {
   await expect(model.captureAttention(TOKENS, { onLayer })).rejects.toThrow("no memory");
   await expect(model.captureAttention(TOKENS, { onLayer })).resolves.toBeInstanceOf(Float32Array);
 });
+
+test("sequences run at once on the reference engine do not see each other", async () => {
+  await using model = await loadModel("tiny", { threads: 1, engine: "reference" });
+  const run = async (tokens: readonly number[]): Promise<Float32Array> => {
+    using cache = model.createCache({ artifact: "fp16" });
+    await model.forward(tokens.slice(0, -1), cache);
+    return await model.forward(tokens.slice(-1), cache);
+  };
+  const sequences = [1, 2, 3].map((seed) => Array.from({ length: 40 }, (_, index) => (index * 7 * seed + seed) % 200));
+  const alone: Float32Array[] = [];
+  for (const tokens of sequences) alone.push(await run(tokens));
+  expect(await Promise.all(sequences.map(run))).toEqual(alone);
+});

@@ -9,17 +9,17 @@ import { createSession, floatTensor } from "./session.js";
 export async function createOnnxAttentionKernel(headDim: number, threads?: number): Promise<AttentionKernel & { dispose(): Promise<void> }> {
   const session = await createSession(buildAttentionGraph(headDim, { columnSums: false }), threads);
   const masks = new CausalMasks();
-  let scaled = new Float32Array(0);
   return {
     specVersion: 1,
     id: "onnxruntime-fp32",
     async attend(block: AttentionBlock): Promise<void> {
       const { group, queries, keys } = block;
       const size = group * queries * headDim;
-      if (scaled.length < size) scaled = new Float32Array(size);
+      // Not kept from call to call: a run starts later than it is asked for, when another sequence may already be attending.
+      const scaled = new Float32Array(size);
       for (let index = 0; index < size; index++) scaled[index] = block.q[index]! * block.scale;
       const inputs = {
-        q: floatTensor(scaled.subarray(0, size), [group, queries, headDim]),
+        q: floatTensor(scaled, [group, queries, headDim]),
         k: floatTensor(block.k.subarray(0, keys * headDim), [keys, headDim]),
         v: floatTensor(block.v.subarray(0, keys * headDim), [keys, headDim]),
         mask: masks.get(queries, keys),
