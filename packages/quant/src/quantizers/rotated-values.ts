@@ -81,7 +81,7 @@ export function rotatedValues(options: RotatedValuesOptions): Quantizer {
     open(artifact) {
       const { geometry, columns, packing } = openArtifactLayout(artifact, id, "value");
       const deviation = artifactArray(artifact, "deviation", columns);
-      if (!deviation.every((value) => value >= SMALLEST_DEVIATION)) throw corrupt(`artifact ${id}: deviation`, "numbers of at least 2^-14", Math.min(...deviation));
+      if (!deviation.every((value) => value >= SMALLEST_DEVIATION)) throw corrupt(`artifact ${id}: deviation`, "numbers of at least 2^-14", deviation.reduce((least, value) => Math.min(least, value)));
       return rotatedCodec({ geometry, levels: openLevels(artifact), packing, mean: artifactArray(artifact, "mean", columns), deviation });
     },
   };
