@@ -57,6 +57,19 @@ describe("fitLloyd", () => {
     expect([...fitLloyd(histogramOf([[0, 1]]), 4)]).toEqual([-1, -0.5, 0, 1]);
   });
 
+  test("a point on the middle of two levels belongs to the lower one", () => {
+    const histogram = histogramOf([[-1, 1], [0, 1], [1, 1]]);
+    expect([...fitLloyd(histogram, 2, { initial: Float32Array.of(-1, 1), iterations: 1 })]).toEqual([-0.5, 1]);
+  });
+
+  test("it runs 100 iterations unless told otherwise", () => {
+    const histogram = bellHistogram(50_000);
+    const [fewer, hundred, more] = [99, 100, 101].map((iterations) => fitLloyd(histogram, 64, { iterations }));
+    expect(hundred).not.toEqual(fewer);
+    expect(hundred).not.toEqual(more);
+    expect(fitLloyd(histogram, 64)).toEqual(hundred);
+  });
+
   test("a level with an empty cell stays", () => {
     const levels = fitLloyd(histogramOf([[-0.5, 1], [-0.4, 1]]), 3, { initial: Float32Array.of(-0.6, -0.3, 0.9) });
     expect(levels[2]).toBe(Math.fround(0.9));

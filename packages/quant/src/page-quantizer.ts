@@ -3,11 +3,11 @@
 import { PAGE_TOKENS } from "@kvquant/spec";
 import type { BlockCodec, EncodedBlock, Matrix, QuantizerArtifact, Side } from "@kvquant/spec";
 import type { LayerStatistics } from "./calibration/layer-statistics.js";
+import { checkOut, checkPage } from "./check-matrix.js";
 import { corrupt } from "./corrupt.js";
 import { decodeGeometry, encodeGeometry } from "./geometry.js";
 import type { Geometry } from "./geometry.js";
 import type { Frame, Quantizer } from "./quantizer.js";
-import { checkOut, checkPage } from "./quantizers/key-codec.js";
 
 /** How the rows of a page become bytes and back. */
 export interface PageMethod {

@@ -55,8 +55,9 @@ async function take(path: string): Promise<boolean> {
 }
 
 async function isStale(path: string): Promise<boolean> {
-  const [text, status] = await Promise.all([readFile(path, "utf8"), stat(path)]).catch(() => [undefined, undefined]);
-  if (text === undefined) return false; // Gone just now.
+  const found = await Promise.all([readFile(path, "utf8"), stat(path)]).catch(() => undefined);
+  if (found === undefined) return false; // Gone just now.
+  const [text, status] = found;
   const [, host, pid] = /^(.+) (\d+)$/.exec(text) ?? [];
   // Its process ended between making and signing it.
   if (host === undefined) return Date.now() - status.mtimeMs > UNSIGNED_MILLISECONDS;

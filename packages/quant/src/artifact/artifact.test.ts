@@ -1,7 +1,7 @@
 import { linear } from "@kvquant/packing";
 import type { Matrix } from "@kvquant/spec";
 import { describe, expect, it } from "vitest";
-import { artifactTableBytes, baselineNames, checkArtifactModel, createStatisticsCollector, decodeArtifact, encodeArtifact, fitArtifact, normalize, openArtifact, parsePreset, presetNames, staged, uniform } from "../index.js";
+import { artifactTableBytes, baselineNames, checkArtifactModel, createStatisticsCollector, decodeArtifact, encodeArtifact, fitArtifact, normalize, openArtifact, parsePreset, presetNames, quantizerTableBytes, staged, uniform } from "../index.js";
 import type { CachePreset, KvqArtifact } from "../index.js";
 import { makeMatrix, makePage, makeStatistics, normalNumbers } from "../testing/index.js";
 import { encodeContainer } from "./container.js";
@@ -123,6 +123,14 @@ describe("a .kvq file", () => {
     expect(tables).toBeLessThan(4 * values);
   });
 
+  it("has tables of 2 bytes a number where halves lose nothing, else 4, array by array", () => {
+    const empty = { id: "my/values", bits: 2, packing: "linear-2", stages: [] } as const;
+    expect(quantizerTableBytes({ ...empty, arrays: { halves: Float32Array.of(0.5, 0.25, -1), floats: Float32Array.of(1, 0.1), none: new Float32Array(0) } })).toBe(14);
+    expect(quantizerTableBytes({ ...empty, arrays: {} })).toBe(0);
+    const { key, value } = fit("nuq3").layers[0]!;
+    expect(artifactTableBytes({ ...fit("nuq3"), layers: [{ key, value }] })).toBe(quantizerTableBytes(key) + quantizerTableBytes(value));
+  });
+
   it("carries a CRC-32 like everyone's", () => {
     // Check value of CRC-32/ISO-HDLC.
     expect(crc32(new TextEncoder().encode("123456789"))).toBe(0xcbf43926);
@@ -136,10 +144,15 @@ describe("using an artifact", () => {
 
   it("of another model, size or sink count is MODEL_MISMATCH, naming both and the remedy", () => {
     expect(() => checkArtifactModel(artifact, use)).not.toThrow();
-    for (const other of [{ ...use, fingerprint: "sha256:9" }, { ...use, shape: { ...shape, layers: 3 } }, { ...use, sinkTokens: 4 }]) {
+    for (const other of [{ ...use, fingerprint: "sha256:9" }, ...(["layers", "queryHeads", "kvHeads", "headDim"] as const).map((size) => ({ ...use, shape: { ...shape, [size]: shape[size] + 1 } })), { ...use, sinkTokens: 4 }]) {
       expect(() => checkArtifactModel(artifact, other)).toThrowError(expect.objectContaining({ code: "MODEL_MISMATCH" }));
     }
     expect(() => checkArtifactModel(artifact, { ...use, sinkTokens: 4 })).toThrowError(/expected 1, got 4; use 1 sink tokens or calibrate again with 4/);
+  });
+
+  it("is fitted only under the sensitivity its statistics have", () => {
+    const calibration = { ...identity.calibration, sensitivity: "none" } as const;
+    expect(() => fitArtifact(parsePreset("nuq3"), statistics, { ...identity, calibration })).toThrowError(/sensitivity: expected that of the statistics, fisher, got none/);
   });
 
   it("opens a codec for each layer and side, with the frame of its keys", () => {
@@ -165,6 +178,7 @@ describe("using an artifact", () => {
     expect(() => openArtifact(fitted)).toThrowError(expect.objectContaining({ code: "UNSUPPORTED" }));
     expect(() => fit({ ...mixed, layers: mixed.layers.slice(1) })).toThrowError(/expected 2 entries/);
     expect(() => fit({ ...mixed, layers: [{ key: own, value: own }, mixed] })).toThrowError(/a key and a value quantizer/);
+    expect(() => fit({ ...mixed, layers: [mixed, { key: mixed.key, value: mixed.key }] })).toThrowError(/layer 1: expected a key and a value quantizer, got key and key/);
   });
 
   it("whose tables are of another size than the model's is CORRUPT_DATA", () => {

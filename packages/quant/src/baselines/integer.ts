@@ -5,7 +5,7 @@ import { check } from "@kvquant/spec";
 import type { Bits, Side } from "@kvquant/spec";
 import { corrupt } from "../corrupt.js";
 import type { Frame, Quantizer } from "../quantizer.js";
-import { inverseOf } from "../quantizers/key-codec.js";
+import { inverseOf } from "../numeric/inverse-of.js";
 import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
 import { pageQuantizer } from "../page-quantizer.js";
 import { groupedCodes } from "./grouped-codes.js";

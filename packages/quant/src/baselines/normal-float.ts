@@ -6,7 +6,7 @@ import { check } from "@kvquant/spec";
 import type { Side } from "@kvquant/spec";
 import { corrupt } from "../corrupt.js";
 import type { Quantizer } from "../quantizer.js";
-import { inverseOf } from "../quantizers/key-codec.js";
+import { inverseOf } from "../numeric/inverse-of.js";
 import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
 import { baselineFrame } from "./integer.js";
 import { pageQuantizer } from "../page-quantizer.js";

@@ -1,12 +1,15 @@
 /** The codec of keys quantized channel by channel: what offline and page-local scales, outliers and feedback rounding share. */
 
-import { check, checkFinite, checkLength, PAGE_TOKENS } from "@kvquant/spec";
+import { PAGE_TOKENS } from "@kvquant/spec";
 import type { BlockCodec, EncodedBlock, Matrix } from "@kvquant/spec";
+import { checkOut, checkPage } from "../check-matrix.js";
 import { channelOfCode } from "../geometry.js";
 import type { Geometry } from "../geometry.js";
 import { finiteHalf } from "../numeric/half-array.js";
+import { inverseOf } from "../numeric/inverse-of.js";
 import { findCodes } from "../numeric/level-search.js";
-import { feedbackByTarget } from "./feedback.js";
+import { openFeedback, subtractFeedback } from "./apply-feedback.js";
+import type { OpenFeedback } from "./apply-feedback.js";
 import type { OpenLevels } from "./fitted-levels.js";
 import type { HeadPacking } from "./head-packing.js";
 import { addOutliers, collectOutliers, limitOutliers } from "./outlier-mask.js";
@@ -117,20 +120,6 @@ export function keyCodec(plan: KeyPlan): BlockCodec {
   };
 }
 
-/** Throws INVALID_ARGUMENT unless `x` is a page `[1 .. 64, columns]` of finite numbers. */
-export function checkPage(x: Matrix, columns: number): void {
-  check(Number.isInteger(x.rows) && x.rows >= 1 && x.rows <= PAGE_TOKENS, "encode: tokens", `1 to ${PAGE_TOKENS}`, x.rows);
-  check(x.cols === columns, "encode: columns", `${columns} (kvHeads * headDim)`, x.cols);
-  checkLength("encode: data", x.data, x.rows * columns);
-  checkFinite("encode: x", x.data);
-}
-
-/** Throws INVALID_ARGUMENT unless `out` is `[tokens, columns]`. */
-export function checkOut(out: Matrix, tokens: number, columns: number): void {
-  check(out.rows === tokens && out.cols === columns, "decode: out", `a matrix [${tokens}, ${columns}]`, `[${out.rows}, ${out.cols}]`);
-  checkLength("decode: out.data", out.data, tokens * columns);
-}
-
 /** Work space of one head, shared by all codecs of a head dim: encoding is synchronous. Rows are channels (`errors`: ranks) of 64 tokens. */
 interface KeyScratch {
   readonly page: Float32Array;
@@ -164,19 +153,6 @@ function scratchFor(headDim: number): KeyScratch {
   return scratch;
 }
 
-interface OpenFeedback {
-  readonly order: Uint16Array;
-  readonly byTarget: Float32Array;
-}
-
-function openFeedback(feedback: { readonly order: Float32Array; readonly weights: Float32Array }, head: number, headDim: number): OpenFeedback {
-  const pairs = (headDim * (headDim - 1)) / 2;
-  return {
-    order: Uint16Array.from(feedback.order.subarray(head * headDim, (head + 1) * headDim)),
-    byTarget: feedbackByTarget(feedback.weights.subarray(head * pairs, (head + 1) * pairs), headDim),
-  };
-}
-
 function loadHead(x: Matrix, column: number, headDim: number, page: Float32Array): void {
   const { data, rows, cols } = x;
   for (let token = 0; token < rows; token++) {
@@ -205,11 +181,6 @@ function markOutliers(plan: KeyPlan, head: number, tokens: number, scales: HeadS
   if (!plan.outliers) return marked;
   if (marked === 0) return 0;
   return limitOutliers(mask, tokens, codeIndex, (channel, token) => Math.abs(Math.fround(Math.fround(page[channel * PAGE_TOKENS + token]! - scales.zero[channel]!) * inverseOf(scales.scale[channel]!))));
-}
-
-/** fp32 reciprocal; 0 for 0, so that a constant channel decodes to its zero point. */
-export function inverseOf(scale: number): number {
-  return scale === 0 ? 0 : Math.fround(1 / scale);
 }
 
 interface RoundOptions {
@@ -264,43 +235,5 @@ function roundRow(scratch: KeyScratch, open: OpenLevels, options: Row): void {
     const decoded = Math.fround(Math.fround(levels[rowCodes[token]!]! * scale) + zero);
     deltas[row + token] = delta;
     errors[errorRow + token] = page[row + token]! - Math.fround(decoded + delta);
-  }
-}
-
-/**
- * Subtracts the errors of all ranks before `rank`, times their weights, from one row. Left-looking: each value is loaded and stored once
- * for 8 sources, in the same order of operations as spreading each error at once.
- */
-function subtractFeedback(page: Float32Array, row: number, errors: Float32Array, byTarget: Float32Array, place: { rank: number; headDim: number; tokens: number }): void {
-  const { rank, headDim, tokens } = place;
-  const weights = rank * headDim;
-  let source = 0;
-  for (; source + 8 <= rank; source += 8) {
-    const w0 = byTarget[weights + source]!;
-    const w1 = byTarget[weights + source + 1]!;
-    const w2 = byTarget[weights + source + 2]!;
-    const w3 = byTarget[weights + source + 3]!;
-    const w4 = byTarget[weights + source + 4]!;
-    const w5 = byTarget[weights + source + 5]!;
-    const w6 = byTarget[weights + source + 6]!;
-    const w7 = byTarget[weights + source + 7]!;
-    const from = source * PAGE_TOKENS;
-    for (let token = 0; token < tokens; token++) {
-      let value = page[row + token]!;
-      const error = from + token;
-      value = Math.fround(value - Math.fround(errors[error]! * w0));
-      value = Math.fround(value - Math.fround(errors[error + 64]! * w1));
-      value = Math.fround(value - Math.fround(errors[error + 128]! * w2));
-      value = Math.fround(value - Math.fround(errors[error + 192]! * w3));
-      value = Math.fround(value - Math.fround(errors[error + 256]! * w4));
-      value = Math.fround(value - Math.fround(errors[error + 320]! * w5));
-      value = Math.fround(value - Math.fround(errors[error + 384]! * w6));
-      page[row + token] = value - Math.fround(errors[error + 448]! * w7);
-    }
-  }
-  for (; source < rank; source++) {
-    const weight = byTarget[weights + source]!;
-    const from = source * PAGE_TOKENS;
-    for (let token = 0; token < tokens; token++) page[row + token] = page[row + token]! - Math.fround(errors[from + token]! * weight);
   }
 }

@@ -73,7 +73,7 @@ export function pageKeys(options: PageKeysOptions): Quantizer {
     open(artifact) {
       const { geometry, columns, packing } = openArtifactLayout(artifact, id, "key");
       const scale = artifactArray(artifact, "scale", columns);
-      if (!scale.every((value) => value >= SMALLEST_SCALE)) throw corrupt(`artifact ${id}: scale`, "numbers of at least 2^-14", Math.min(...scale));
+      if (!scale.every((value) => value >= SMALLEST_SCALE)) throw corrupt(`artifact ${id}: scale`, "numbers of at least 2^-14", scale.reduce((least, value) => Math.min(least, value)));
       return keyCodec({
         geometry,
         levels: openLevels(artifact),

@@ -387,6 +387,19 @@ describe("artifacts", () => {
     }
   });
 
+  it("with a scale too small among very many are refused with CORRUPT_DATA too", () => {
+    const columns = 4 * 65_536;
+    for (const [quantizer, arrays, message] of [
+      [pageKeys({ bits: 3, feedback: false }), { scale: new Float32Array(columns).fill(1), zero: new Float32Array(columns) }, /scale: expected numbers of at least 2\^-14, got 0$/],
+      [rotatedValues({ bits: 3 }), { deviation: new Float32Array(columns).fill(1), mean: new Float32Array(columns) }, /deviation: expected numbers of at least 2\^-14, got 0$/],
+    ] as const) {
+      Object.values(arrays)[0]![5] = 0;
+      const artifact = quantizer.fit(statistics);
+      const broken = { ...artifact, packing: `${quantizer.side}-lanes-3x65536`, arrays: { ...artifact.arrays, geometry: Float32Array.of(4, 65_536, 8), ...arrays } };
+      expect(() => quantizer.open(broken)).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA", message: expect.stringMatching(message) as string }));
+    }
+  });
+
   it("hold levels on the grid k/127 and fp16 scales only", () => {
     for (const name of ["nuq4", "nuq3-1%", "nuq2", "kvq2", "kvq4"]) {
       const { key, value } = parsePreset(name);

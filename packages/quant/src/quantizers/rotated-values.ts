@@ -5,11 +5,13 @@ import { floatFromHalf } from "@kvquant/packing";
 import { PAGE_TOKENS } from "@kvquant/spec";
 import type { BlockCodec, EncodedBlock, Matrix, QuantizerArtifact } from "@kvquant/spec";
 import type { LayerStatistics } from "../calibration/layer-statistics.js";
+import { checkOut, checkPage } from "../check-matrix.js";
 import { artifactArray, corrupt } from "../corrupt.js";
 import { encodeGeometry } from "../geometry.js";
 import type { Geometry } from "../geometry.js";
 import { applyHadamard, hadamardBlock } from "../numeric/hadamard.js";
 import { finiteHalfBits, roundToHalves } from "../numeric/half-array.js";
+import { inverseOf } from "../numeric/inverse-of.js";
 import { findCodes } from "../numeric/level-search.js";
 import type { Quantizer } from "../quantizer.js";
 import { openLevels } from "./fitted-levels.js";
@@ -17,7 +19,6 @@ import type { OpenLevels } from "./fitted-levels.js";
 import { checkCodeBits, headPacking } from "./head-packing.js";
 import type { CodeBits, HeadPacking } from "./head-packing.js";
 import { openArtifactLayout } from "./open-artifact-layout.js";
-import { checkOut, checkPage, inverseOf } from "./key-codec.js";
 import { blockWriter, parseBlock } from "./page-layout.js";
 import type { PageLayout } from "./page-layout.js";
 import { readTokenHalves, writeTokenHalves } from "./token-data.js";
@@ -81,7 +82,7 @@ export function rotatedValues(options: RotatedValuesOptions): Quantizer {
     open(artifact) {
       const { geometry, columns, packing } = openArtifactLayout(artifact, id, "value");
       const deviation = artifactArray(artifact, "deviation", columns);
-      if (!deviation.every((value) => value >= SMALLEST_DEVIATION)) throw corrupt(`artifact ${id}: deviation`, "numbers of at least 2^-14", Math.min(...deviation));
+      if (!deviation.every((value) => value >= SMALLEST_DEVIATION)) throw corrupt(`artifact ${id}: deviation`, "numbers of at least 2^-14", deviation.reduce((least, value) => Math.min(least, value)));
       return rotatedCodec({ geometry, levels: openLevels(artifact), packing, mean: artifactArray(artifact, "mean", columns), deviation });
     },
   };

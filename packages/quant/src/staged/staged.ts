@@ -4,10 +4,10 @@ import type { PackingFormat } from "@kvquant/packing";
 import { check, checkFinite, PAGE_TOKENS } from "@kvquant/spec";
 import type { BlockCodec, QuantizerArtifact, Side } from "@kvquant/spec";
 import type { LayerStatistics } from "../calibration/layer-statistics.js";
+import { checkOut, checkPage } from "../check-matrix.js";
 import { corrupt } from "../corrupt.js";
 import { decodeGeometry, encodeGeometry } from "../geometry.js";
 import type { Frame, Quantizer } from "../quantizer.js";
-import { checkOut, checkPage } from "../quantizers/key-codec.js";
 import type { Coder, FitContext, Parameters, Stage } from "./stage.js";
 
 /** Parts of a composed quantizer. */
