@@ -6,6 +6,7 @@ import type { NativeKvCache } from "@kvquant/cpu";
 import { NativeEngine } from "@kvquant/model";
 import type { LanguageModel } from "@kvquant/model";
 import { check } from "@kvquant/spec";
+import { checkCachesMemory } from "./check-memory.js";
 import { measureSpeed } from "./measure-speed.js";
 import type { SpeedMeasurement } from "./measure-speed.js";
 import type { ModelRow } from "./model-report.js";
@@ -32,11 +33,12 @@ const sequenceDistance = 997;
 /** Tokens that the peer's context has beyond what is asked of it. */
 const spareContext = 64;
 
-/** @throws UNSUPPORTED for a cache without native attention */
+/** @throws UNSUPPORTED for a cache without native attention, OUT_OF_CAPACITY when the caches do not fit into memory */
 export async function measureModel(model: LanguageModel, options: ModelMeasurement): Promise<ModelRow[]> {
   const { caches, text, batch, threads, steps, depths, prompts, peerPath, signal } = options;
   const engine = model.runner;
   check(engine instanceof NativeEngine, "bench model", "the native engine", engine.id);
+  checkCachesMemory(model.config, caches.map(({ name }) => name), { tokens: Math.max(...depths, ...prompts), batch });
   const tokenAt = (position: number, sequence = 0): number => text[(position + sequence * sequenceDistance) % text.length]!;
   const createSubject = ({ name, artifact }: NamedCache, sequences: number): SpeedSubject =>
     createNativeSubject({

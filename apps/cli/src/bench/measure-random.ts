@@ -1,8 +1,7 @@
 /** Speed of a model of random weights: long caches without reading anything. */
 
 import { createThreads } from "@kvquant/cpu";
-import { checkMemory } from "./check-memory.js";
-import { exactBytes } from "./attention-shape.js";
+import { checkCachesMemory } from "./check-memory.js";
 import { measureSpeed } from "./measure-speed.js";
 import type { SpeedMeasurement } from "./measure-speed.js";
 import type { ModelRow } from "./model-report.js";
@@ -23,17 +22,12 @@ export interface RandomMeasurement extends Omit<SpeedMeasurement, "shallow" | "p
   readonly signal: AbortSignal;
 }
 
-/** Of a compressed cache, as a share of fp16 and rounded up. */
-const compressedShare = 0.3;
-
 /** @throws OUT_OF_CAPACITY when the caches do not fit into memory */
 export async function measureRandom(shapeName: ShapeName, options: RandomMeasurement): Promise<ModelRow[]> {
   const { caches, batch, threads: threadCount, signal } = options;
   const shape = findShape(shapeName);
   const { kvHeads, headDim } = shape;
-  const sequences = batch === 1 ? 1 : 1 + batch;
-  const deepest = exactBytes(shape, Math.max(...options.depths));
-  checkMemory(`${caches.length} caches`, caches.reduce((sum, name) => sum + sequences * deepest * (name === "fp16" ? 1 : compressedShare), 0), "ask for fewer --caches or --depths");
+  checkCachesMemory(shape, caches, { tokens: Math.max(...options.depths), batch });
   const threads = createThreads(threadCount);
   const statistics = makeSyntheticStatistics({ kvHeads, headDim });
   const tokens = makeSyntheticTokens({ kvHeads, headDim });

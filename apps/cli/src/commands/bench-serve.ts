@@ -62,6 +62,7 @@ export function benchServeCommand(io: Io): Command {
 async function benchServe(name: string, options: BenchServeOptions, io: Io): Promise<void> {
   const context = createContext(io, options);
   const reuse = parseReuse(options.reuse);
+  const address = options.url === undefined ? undefined : parseAddress(options.url);
   const { prefix, questions } = await cutPrompts(name, options);
   const measure = async (url: string, row: Pick<ServeRow, "cache" | "reuse">): Promise<ServeRow> => {
     const before = await scrapeDelays(url);
@@ -74,7 +75,7 @@ async function benchServe(name: string, options: BenchServeOptions, io: Io): Pro
     return { ...row, ...report, loopP99Seconds: before === undefined || after === undefined ? undefined : delayQuantile(before, after, 0.99) };
   };
   const rows: ServeRow[] = [];
-  if (options.url !== undefined) rows.push(await measure(options.url, { cache: options.url, reuse: undefined }));
+  if (address !== undefined) rows.push(await measure(address, { cache: address, reuse: undefined }));
   else for (const cache of options.caches.split(",")) for (const on of reuse) rows.push(await withServer(name, { cache, on, options, context }, (url) => measure(url, { cache, reuse: on })));
   context.print(describe(rows, options));
   context.printJson({ model: name, clients: options.clients, rounds: options.rounds, prefix: options.prefix, question: options.question, tokens: options.tokens, rows });
@@ -98,6 +99,12 @@ function parseReuse(list: string): boolean[] {
   const parts = list.split(",");
   if (!parts.every((part) => part === "on" || part === "off")) throw new UsageError(`--reuse: expected on, off or on,off, got "${list}"`);
   return parts.map((part) => part === "on");
+}
+
+/** Without slashes at its end, for paths follow. */
+function parseAddress(url: string): string {
+  if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) throw new UsageError(`--url: expected an address such as http://127.0.0.1:8080, got "${url}"`);
+  return url.replace(/\/+$/, "");
 }
 
 /** Prompts of the asked numbers of tokens, give or take those at the seams; what the server counts is what the table says. */

@@ -116,10 +116,15 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
     for (const field of ["residentBytes", "fillSeconds", "decodeMilliseconds"]) expect(document[field]).toEqual(expect.any(Number));
   });
 
-  it("memory refuses what the machine cannot hold", async () => {
-    const { code, document } = await runJson(["memory", "--tokens", "10000000000", "--cache", "fp16"]);
+  it.each([
+    [["memory", "--tokens", "10000000000", "--cache", "fp16"], /ask for fewer --tokens/],
+    [["model", "tiny", "--caches", "fp16", "--depths", "10000000000", "--threads", "1"], /ask for fewer --caches or --depths/],
+    [["model", "--random", "smollm2", "--caches", "fp16", "--depths", "10000000000", "--threads", "1"], /ask for fewer --caches or --depths/],
+  ])("refuses what the machine cannot hold: %j", async (argv, remedy) => {
+    const { code, document } = await runJson(argv);
     expect([code, document.error.code]).toEqual([1, "OUT_OF_CAPACITY"]);
-    expect(document.error.message).toMatch(/expected .* of free memory, got .*; ask for fewer --tokens/);
+    expect(document.error.message).toMatch(/expected .* of free memory, got /);
+    expect(document.error.message).toMatch(remedy);
   });
 
   it("model prints decode rows for each depth, cache and batch, and rows of prompts", { timeout: 300_000 }, async () => {

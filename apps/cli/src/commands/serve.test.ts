@@ -51,11 +51,29 @@ describe("kvquant serve", () => {
   });
 });
 
+describe("kvquant serve with two models", () => {
+  it("is refused instead of one of them served", async () => {
+    const failed = start("serve", "tiny", "--model", "smollm2", "--show-config");
+    expect(await failed.code).toBe(2);
+    expect(failed.output.stderr).toMatch(/expected one model, got tiny and --model smollm2/);
+    expect(await start("serve", "tiny", "--model", "tiny", "--show-config").code).toBe(0);
+  });
+});
+
 describe("kvquant bench serve", () => {
+  it.each([
+    ["nonsense", 2, /INVALID_ARGUMENT: --url: expected an address such as/],
+    ["127.0.0.1:8080", 2, /INVALID_ARGUMENT: --url: expected an address such as/],
+    ["http://127.0.0.1:1", 1, /UNAVAILABLE: load: expected a whole answer from http:\/\/127.0.0.1:1, got a connection that failed/],
+  ])("of %s fails with what was expected", async (url, code, message) => {
+    const failed = start("bench", "serve", "tiny", "--url", url, "--clients", "1", "--rounds", "1", "--prefix", "10");
+    expect([await failed.code, failed.output.stderr]).toEqual([code, expect.stringMatching(message)]);
+  });
+
   it("measures a running server", async () => {
     const server = start(...tiny);
     const url = await server.listening();
-    const bench = start("bench", "serve", "tiny", "--url", url, "--clients", "2", "--rounds", "2", "--prefix", "300", "--question", "20", "--tokens", "8", "--json");
+    const bench = start("bench", "serve", "tiny", "--url", `${url}/`, "--clients", "2", "--rounds", "2", "--prefix", "300", "--question", "20", "--tokens", "8", "--json");
     expect(await bench.code).toBe(0);
     const { rows } = JSON.parse(bench.output.stdout) as { rows: { requests: number; completionTokens: number; promptTokens: number; cachedTokens: number; loopP99Seconds: number }[] };
     expect(rows).toMatchObject([{ requests: 4, completionTokens: 32 }]);

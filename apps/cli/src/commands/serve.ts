@@ -3,6 +3,7 @@
 import { Command } from "commander";
 import { addServerOptions, createLogger, describeConfiguration, loadConfiguration, startServer } from "@kvquant/server";
 import type { Io } from "../io.js";
+import { UsageError } from "../usage-error.js";
 
 interface ServeCommandOptions extends Record<string, unknown> {
   readonly model?: string;
@@ -14,7 +15,10 @@ export function serveCommand(io: Io): Command {
     .description("Serves models over HTTP as OpenAI's clients expect, until SIGTERM or Ctrl-C; then finishes what it has. Flags go before the environment, that before the file.")
     .argument("[model]", "name or path of a model, the same as --model")
     .option("--show-config", "print the effective configuration, without keys, and end");
-  return addServerOptions(command).action((model: string | undefined, options: ServeCommandOptions) => serve({ ...options, ...(model !== undefined && { model }) }, io));
+  return addServerOptions(command).action((model: string | undefined, options: ServeCommandOptions) => {
+    if (model !== undefined && options.model !== undefined && options.model !== model) throw new UsageError(`serve: expected one model, got ${model} and --model ${options.model}; several are listed in --config`);
+    return serve({ ...options, ...(model !== undefined && { model }) }, io);
+  });
 }
 
 async function serve({ showConfig, ...flags }: ServeCommandOptions, io: Io): Promise<void> {

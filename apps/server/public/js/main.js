@@ -18,7 +18,7 @@ const pageMap = createPageMap();
 const memory = createMemory();
 const plots = createPlots();
 const fidelity = createFidelity();
-const chat = createChat({ api, live, model: () => select.value, isReady: () => !select.disabled, onBusy: () => void refreshCache() });
+const chat = createChat({ api, live, model: () => select.value, isReady: () => !select.disabled, onBusy: refreshCacheSoon });
 startTheme(() => {
   plots.redraw();
   fidelity.redraw();
@@ -84,15 +84,22 @@ function setHealth(state, text) {
 }
 
 /** What is fetched how often, in milliseconds; while the chat is busy, the cache more often. */
+const cacheJob = { run: refreshCache, every: 2_000, whenBusy: 600 };
 const jobs = [
   { run: async () => fillModels((await api.get("/v1/models")).data), every: 30_000 },
-  { run: refreshCache, every: 2_000, whenBusy: 600 },
+  cacheJob,
   { run: refreshHealth, every: 2_000 },
   { run: async () => plots.show(await api.get("/v1/metrics/history")), every: 5_000 },
   { run: async () => fidelity.update((await api.get("/v1/fidelity")).models, select.value), every: 5_000 },
 ];
 const due = new Map(jobs.map((job) => [job, 0]));
 let polling = false;
+
+/** By the next poll, which says what is wrong when the server cannot be reached. */
+function refreshCacheSoon() {
+  due.set(cacheJob, 0);
+  void poll();
+}
 
 async function poll() {
   if (polling || document.hidden || !byId("key-form").hidden) return;

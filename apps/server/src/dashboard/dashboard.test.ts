@@ -288,6 +288,9 @@ describe.skipIf(!hasBrowser)("dashboard", () => {
     await page.locator(".failure", { hasText: "failed on this request" }).waitFor();
     await page.route("**/v1/cache", (route) => route.abort());
     await page.locator("#trouble", { hasText: "cannot be reached" }).waitFor();
+    await page.locator("#prompt").fill("Are you there?");
+    await page.keyboard.press("Enter");
+    await page.locator(".failure", { hasText: "failed on this request" }).nth(1).waitFor();
     await page.unroute("**/v1/cache");
     await page.locator("#trouble").waitFor({ state: "hidden" });
     expect(complaints.filter((text) => !/Failed to load resource/.test(text))).toEqual([]);

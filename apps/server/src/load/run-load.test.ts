@@ -44,6 +44,7 @@ describe("a server that dies", () => {
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
       await expect(runLoad({ url, model: "tiny", clients: 1, rounds: 1, prefix: "x", questions: ["a"], tokens: 5 })).rejects.toMatchObject({ name: "KvquantError", code: "UNAVAILABLE", message: expect.stringContaining(url) as string });
       server.close();
+      await expect(scrapeDelays(url)).rejects.toMatchObject({ name: "KvquantError", code: "UNAVAILABLE", message: expect.stringContaining(url) as string });
     }
   });
 });

@@ -2,6 +2,7 @@
 
 import { quantile } from "@kvquant/eval/metrics";
 import { KvquantError } from "@kvquant/spec";
+import { nameServer } from "./name-server.js";
 import { readServerEvents } from "./server-events.js";
 
 /** What is sent. */
@@ -64,7 +65,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   const started = performance.now();
   const runClient = async (client: number): Promise<void> => {
     for (let round = 0; round < rounds; round++) {
-      answers.push(await ask(options, questions[round * clients + client]!));
+      answers.push(await nameServer(options.url, () => exchange(options, questions[round * clients + client]!), options.signal));
       options.onDone?.(answers.length);
     }
   };
@@ -83,16 +84,6 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
     firstTokenSeconds: spreadOf(answers.map(({ firstTokenSeconds }) => firstTokenSeconds)),
     gapSeconds: spreadOf(answers.flatMap(({ gaps }) => gaps)),
   };
-}
-
-async function ask(options: LoadOptions, question: string): Promise<Answer> {
-  try {
-    return await exchange(options, question);
-  } catch (error) {
-    if (KvquantError.isInstance(error) || options.signal?.aborted === true) throw error;
-    const cause = error instanceof Error ? (error.cause ?? error) : error;
-    throw new KvquantError("UNAVAILABLE", `load: expected a whole answer from ${options.url}, got a connection that failed: ${cause instanceof Error ? cause.message : String(cause)}; has the server ended?`, { cause: error });
-  }
 }
 
 async function exchange({ url, model, apiKey, prefix, tokens, signal }: LoadOptions, question: string): Promise<Answer> {

@@ -1,15 +1,19 @@
 /** The event loop's lateness, read from a server's `/metrics`. */
 
+import { nameServer } from "./name-server.js";
+
 /** Samples by upper bound in seconds, cumulative, as Prometheus has them. */
 export type DelayBuckets = ReadonlyMap<number, number>;
 
 const metric = "kvquant_event_loop_delay_seconds_bucket";
 
-/** The buckets now; undefined for a server that does not tell. */
+/** The buckets now; undefined for a server that does not tell. @throws UNAVAILABLE without a connection */
 export async function scrapeDelays(url: string, apiKey?: string): Promise<DelayBuckets | undefined> {
-  const response = await fetch(`${url}/metrics`, apiKey === undefined ? {} : { headers: { authorization: `Bearer ${apiKey}` } });
-  if (!response.ok) return undefined;
-  const found = [...(await response.text()).matchAll(new RegExp(`^${metric}\\{le="([^"]+)"\\} (\\d+)$`, "gm"))];
+  const text = await nameServer(url, async () => {
+    const response = await fetch(`${url}/metrics`, apiKey === undefined ? {} : { headers: { authorization: `Bearer ${apiKey}` } });
+    return response.ok ? await response.text() : "";
+  });
+  const found = [...text.matchAll(new RegExp(`^${metric}\\{le="([^"]+)"\\} (\\d+)$`, "gm"))];
   return found.length === 0 ? undefined : new Map(found.map(([, bound, count]) => [bound === "+Inf" ? Infinity : Number(bound), Number(count)]));
 }
 
