@@ -9,6 +9,7 @@ import { createCacheCost } from "./cache-cost.js";
 import { checkRequest, checkSessionId } from "./check-request.js";
 import type { CheckedRequest } from "./check-request.js";
 import { collectStats } from "./collect-stats.js";
+import { createEmit } from "./engine-event.js";
 import { fetchPrefix, openSecondTier } from "./fetch-prefix.js";
 import type { Generation, GenerationRequest } from "./generation.js";
 import { identifyCache } from "./identify-cache.js";
@@ -49,7 +50,7 @@ export function createServingEngine(options: ServingEngineOptions): ServingEngin
   const cost = createCacheCost({ shape: model.shape, layers: artifact === "fp16" ? undefined : artifact.layers, probe, sinkTokens, tailTokens });
   const points = createResumePoints(chain, empty);
   const runner = createStepRunner(model, empty);
-  const emit = options.onEvent ?? (() => undefined);
+  const emit = createEmit(options.onEvent);
   const limits = { cacheBytes: options.cacheBytes, stepTokens, maxSequences, maxWaiting, snapshotTokens };
   const memoryOnly = options.store === undefined ? undefined : explainSpill(empty, artifact === "fp16");
   const second = options.store === undefined || memoryOnly !== undefined ? undefined : openSecondTier(options.store, { chain, cost, createCache, emit });

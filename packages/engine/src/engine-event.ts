@@ -2,7 +2,7 @@
 
 import type { Usage } from "./generation.js";
 
-/** Told through `onEvent`; a listener must not throw. */
+/** Told through `onEvent`. What a listener throws ends no request: it is thrown again with nobody to catch it. */
 export type EngineEvent =
   | { readonly type: "submitted"; readonly id: string; readonly promptTokens: number }
   | { readonly type: "started"; readonly id: string; readonly cachedTokens: number; readonly waitedSeconds: number }
@@ -16,3 +16,16 @@ export type EngineEvent =
   | { readonly type: "restored"; readonly tokens: number; readonly seconds: number }
   | { readonly type: "damaged"; readonly key: string; readonly reason: string }
   | { readonly type: "store-failed"; readonly key: string; readonly error: unknown };
+
+/** Tells `listener`, whose errors are its own: they become the process's uncaught exceptions, as in listeners of the DOM. */
+export function createEmit(listener: ((event: EngineEvent) => void) | undefined): (event: EngineEvent) => void {
+  return (event) => {
+    try {
+      listener?.(event);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  };
+}

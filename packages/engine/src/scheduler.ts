@@ -94,15 +94,21 @@ export class Scheduler {
       this.#news = false;
       this.#sweep();
       if (this.#stopped && this.running.length + this.waiting.length === 0) return;
-      this.#admit();
-      this.#sweep();
-      if (this.running.length === 0) {
-        // Something may have come in while this round was under way.
-        if (!this.#news) await new Promise<void>((resolve) => (this.#wake = resolve));
-        continue;
+      try {
+        await this.#round();
+      } catch (error) {
+        // Nobody in particular is to blame, and nobody may wait for an answer that never comes. What is being fetched comes back by itself.
+        for (const sequence of [...this.waiting, ...this.running]) if (sequence.state !== "fetching") this.#fail(sequence, error);
       }
-      await this.#step();
     }
+  }
+
+  async #round(): Promise<void> {
+    this.#admit();
+    this.#sweep();
+    if (this.running.length > 0) await this.#step();
+    // Something may have come in while this round was under way.
+    else if (!this.#news) await new Promise<void>((resolve) => (this.#wake = resolve));
   }
 
   /** Lets go of what was cancelled. */
@@ -365,8 +371,8 @@ export class Scheduler {
   #fail(sequence: Sequence, thrown: unknown): void {
     const error = describeAllocation(thrown);
     this.totals.failed++;
-    this.#leave(sequence);
     sequence.parts.fail(error);
+    this.#leave(sequence);
     this.#parts.emit({ type: "failed", id: sequence.id, error });
   }
 
