@@ -1,5 +1,6 @@
 /** A plan as a page to look at: its figures, its Pareto front, and the bits of each layer. Self-contained, light and dark. */
 
+import { escapeText } from "../report/markup.js";
 import type { Plan, PlanFigures } from "./plan.js";
 import { drawFront, drawLayers } from "./plan-charts.js";
 
@@ -61,7 +62,3 @@ svg { width: 100%; height: auto; } svg text { fill: var(--quiet); font-size: 12p
 .chosen { fill: none; stroke: var(--second); stroke-width: 2; } .measured { fill: var(--second); } .key { fill: var(--first); } .value { fill: var(--second); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { padding: .2rem .8rem; border-bottom: 1px solid var(--rule); text-align: right; } th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; }
 summary { cursor: pointer; }`;
-
-function escapeText(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
-}

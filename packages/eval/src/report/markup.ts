@@ -26,6 +26,7 @@ export function render(content: Content): string {
   return content.map(render).join("");
 }
 
-function escapeText(text: string): string {
+/** Text with the characters that are markup escaped, for elements and attributes. */
+export function escapeText(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 }

@@ -1,14 +1,14 @@
 /** Rotated heads with equal deviations along tokens and channels, rounded to integers. */
 
 import { linear } from "@kvquant/packing";
-import { check } from "@kvquant/spec";
 import type { Side } from "@kvquant/spec";
-import { corrupt } from "../corrupt.js";
 import type { Geometry } from "../geometry.js";
 import { applyHadamard, hadamardBlock } from "../numeric/hadamard.js";
 import type { Quantizer } from "../quantizer.js";
 import { balanceDeviations } from "./balance-deviations.js";
 import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
+import { checkCodeWidth, openCodeWidth } from "./code-width.js";
+import type { CodeWidth } from "./code-width.js";
 import { baselineFrame } from "./integer.js";
 import { pageQuantizer } from "../page-quantizer.js";
 import type { PageMethod } from "../page-quantizer.js";
@@ -16,10 +16,8 @@ import type { PageMethod } from "../page-quantizer.js";
 /** Options of `kvarn`. */
 export interface KvarnOptions {
   readonly side: Side;
-  readonly bits: 2 | 3 | 4;
+  readonly bits: CodeWidth;
 }
-
-const isWidth = (bits: number): bits is 2 | 3 | 4 => bits === 2 || bits === 3 || bits === 4;
 
 /**
  * Each head of a page is rotated by the orthonormal Hadamard matrix (runs of the largest power of two that divides the head dim) and balanced by
@@ -30,7 +28,7 @@ const isWidth = (bits: number): bits is 2 | 3 | 4 => bits === 2 || bits === 3 ||
  * @throws INVALID_ARGUMENT
  */
 export function kvarn({ side, bits }: KvarnOptions): Quantizer {
-  check(isWidth(bits), "kvarn: bits", "2, 3 or 4", bits);
+  checkCodeWidth("kvarn", bits);
   const lines = side === "key" ? "channel" : "token";
   return pageQuantizer({
     id: `baseline/kvarn-${side}s`,
@@ -43,8 +41,7 @@ export function kvarn({ side, bits }: KvarnOptions): Quantizer {
       arrays: {},
     }),
     open(artifact, geometry) {
-      if (!isWidth(artifact.bits)) throw corrupt(`artifact ${artifact.id}: bits`, "2, 3 or 4", artifact.bits);
-      return kvarnMethod(artifact.bits, side, geometry);
+      return kvarnMethod(openCodeWidth(artifact), side, geometry);
     },
   });
 }

@@ -2,29 +2,27 @@
 
 import { midpoints, nearestCode, normalFloat } from "@kvquant/codebook";
 import { linear } from "@kvquant/packing";
-import { check } from "@kvquant/spec";
 import type { Side } from "@kvquant/spec";
-import { corrupt } from "../corrupt.js";
 import type { Quantizer } from "../quantizer.js";
 import { inverseOf } from "../numeric/inverse-of.js";
 import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
 import { baselineFrame } from "./integer.js";
 import { pageQuantizer } from "../page-quantizer.js";
+import { checkCodeWidth, openCodeWidth } from "./code-width.js";
+import type { CodeWidth } from "./code-width.js";
 import { groupedCodes } from "./grouped-codes.js";
 import type { GroupCoder } from "./grouped-codes.js";
 import { checkGrouping, decodeGrouping, describeGrouping, encodeGrouping } from "./value-groups.js";
 import type { Grouping } from "./value-groups.js";
 
 /** Widths that `normalFloats` offers. */
-export type NormalFloatBits = 2 | 3 | 4;
+export type NormalFloatBits = CodeWidth;
 
 /** Options of `normalFloats`. */
 export interface NormalFloatOptions extends Grouping {
   readonly side: Side;
   readonly bits: NormalFloatBits;
 }
-
-const isWidth = (bits: number): bits is NormalFloatBits => bits === 2 || bits === 3 || bits === 4;
 
 /**
  * NormalFloat levels times the largest magnitude of each group (fp16). A block is the codes (linear, token after token), then one half a group.
@@ -33,7 +31,7 @@ const isWidth = (bits: number): bits is NormalFloatBits => bits === 2 || bits ==
  */
 export function normalFloats(options: NormalFloatOptions): Quantizer {
   const { side, bits } = options;
-  check(isWidth(bits), "normalFloats: bits", "2, 3 or 4", bits);
+  checkCodeWidth("normalFloats", bits);
   checkGrouping("normalFloats", options);
   return pageQuantizer({
     id: `baseline/normal-float-${side}s`,
@@ -41,8 +39,8 @@ export function normalFloats(options: NormalFloatOptions): Quantizer {
     frame: baselineFrame(side),
     fit: () => ({ bits, packing: linear(bits).id, stages: [...(side === "key" ? ["rope"] : []), `normal-float:${describeGrouping(options)}`], arrays: encodeGrouping(options) }),
     open(artifact, geometry) {
-      if (!isWidth(artifact.bits)) throw corrupt(`artifact ${artifact.id}: bits`, "2, 3 or 4", artifact.bits);
-      return groupedCodes(artifact.bits, decodeGrouping(artifact), geometry, normalFloatCoder(artifact.bits));
+      const width = openCodeWidth(artifact);
+      return groupedCodes(width, decodeGrouping(artifact), geometry, normalFloatCoder(width));
     },
   });
 }

@@ -2,13 +2,14 @@
 
 import { lloydMaxNormal, midpoints, nearestCode } from "@kvquant/codebook";
 import { linear } from "@kvquant/packing";
-import { check } from "@kvquant/spec";
 import type { Side } from "@kvquant/spec";
 import { artifactArray, corrupt } from "../corrupt.js";
 import type { Geometry } from "../geometry.js";
 import { applyHadamard, hadamardBlock } from "../numeric/hadamard.js";
 import type { Quantizer } from "../quantizer.js";
 import { loadHalf, storeHalf } from "../numeric/half-numbers.js";
+import { checkCodeWidth, openCodeWidth } from "./code-width.js";
+import type { CodeWidth } from "./code-width.js";
 import { baselineFrame } from "./integer.js";
 import { pageQuantizer } from "../page-quantizer.js";
 import type { PageMethod } from "../page-quantizer.js";
@@ -17,13 +18,11 @@ import { randomUniform } from "../numeric/random-uniform.js";
 /** Options of `turbo`. */
 export interface TurboOptions {
   readonly side: Side;
-  readonly bits: 2 | 3 | 4;
+  readonly bits: CodeWidth;
 }
 
 /** Draws the signs; part of the recipe, not of the format, for the signs lie in the artifact. */
 const SEED = 20250428;
-
-const isWidth = (bits: number): bits is 2 | 3 | 4 => bits === 2 || bits === 3 || bits === 4;
 
 /**
  * Each head of a token is divided by its root mean square (fp16, stored), its channels take fixed random signs, and each run of m channels is multiplied
@@ -34,7 +33,7 @@ const isWidth = (bits: number): bits is 2 | 3 | 4 => bits === 2 || bits === 3 ||
  * @throws INVALID_ARGUMENT
  */
 export function turbo({ side, bits }: TurboOptions): Quantizer {
-  check(isWidth(bits), "turbo: bits", "2, 3 or 4", bits);
+  checkCodeWidth("turbo", bits);
   return pageQuantizer({
     id: `baseline/turbo-${side}s`,
     side,
@@ -46,10 +45,10 @@ export function turbo({ side, bits }: TurboOptions): Quantizer {
       return { bits, packing: linear(bits).id, stages, arrays: { signs } };
     },
     open(artifact, geometry) {
-      if (!isWidth(artifact.bits)) throw corrupt(`artifact ${artifact.id}: bits`, "2, 3 or 4", artifact.bits);
+      const width = openCodeWidth(artifact);
       const signs = artifactArray(artifact, "signs", geometry.headDim);
       if (!signs.every((sign) => Math.abs(sign) === 1)) throw corrupt(`artifact ${artifact.id}: signs`, "1 and -1", signs.find((sign) => Math.abs(sign) !== 1));
-      return turboMethod(artifact.bits, signs, geometry);
+      return turboMethod(width, signs, geometry);
     },
   });
 }

@@ -27,8 +27,8 @@ test("the selection of fewer is a prefix of the selection of more, indices count
 });
 
 test("deviations are rounded to fp32 before they are compared", () => {
-  // 1 - 2^-30 is 1 in fp32, level with 1: the lower index wins.
-  expect(select([2 ** -30, 0], 1, 1)).toEqual([0]);
+  // 1 + 2^-30 is 1 in fp32, level with 1: the lower index wins.
+  expect(select([0, -(2 ** -30)], 1, 1)).toEqual([0]);
 });
 
 test("the mean is an fp32 sum in order and one fp32 division", () => {

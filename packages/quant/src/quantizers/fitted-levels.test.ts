@@ -31,6 +31,9 @@ test("Q-Norm moves the levels for the values without weights, and not what they 
   const levels = fitOnGrid(weighted, 4);
   expect(fitLevels("learned", 2, { histogram: { weighted, plain }, qNorm: true })).toEqual({ levels: snapToGrid(qNorm(plain, levels)), midpoints: midpoints(levels) });
   expect(snapToGrid(qNorm(plain, levels))).not.toEqual(levels);
+  expect(fitLevels("learned", 2, { histogram: { weighted, plain: empty }, qNorm: true })).toEqual({ levels, midpoints: midpoints(levels) });
+  const even = uniformOnGrid(2);
+  expect(fitLevels("learned", 2, { histogram: { weighted: empty, plain }, qNorm: true })).toEqual({ levels: snapToGrid(qNorm(plain, even)), midpoints: midpoints(even) });
 });
 
 test("codes take the kernels' lanes where the head dim is a multiple of 16, else a plain stream of bits; 2 to 5 bits", () => {

@@ -7,7 +7,7 @@ import { outlierCount } from "../calibration/value-accumulator.js";
 import { corrupt } from "../corrupt.js";
 import { meanInOrder, selectLargestDeviations } from "../numeric/largest-deviations.js";
 import { packHalves, parameter, unpackHalves } from "./parameters.js";
-import type { Stage } from "./stage.js";
+import type { Parameters, Stage } from "./stage.js";
 
 /** Options of `outliers`. */
 export interface OutliersOptions {
@@ -40,7 +40,7 @@ export function outliers({ axis, fraction }: OutliersOptions): Stage {
     forward(x, parameters) {
       check(x.cols <= 65536, "outliers: columns", "at most 65536", x.cols);
       const bounds = axis === "channel" ? { low: parameter(parameters, "low", x.cols), high: parameter(parameters, "high", x.cols) } : undefined;
-      const found = bounds ? clampChannels(x, bounds) : clampTokens(x, parameter(parameters, "count", 1)[0]!);
+      const found = bounds ? clampChannels(x, bounds) : clampTokens(x, countOf(parameters, x.cols));
       const differences = packHalves(Float32Array.from(found.differences));
       const indices = Uint16Array.from([...found.counts, ...found.columns]);
       const bytes = new Uint8Array(2 * indices.length + differences.length);
@@ -67,6 +67,12 @@ export function outliers({ axis, fraction }: OutliersOptions): Stage {
       }
     },
   };
+}
+
+function countOf(parameters: Parameters, columns: number): number {
+  const [count] = parameter(parameters, "count", 1) as unknown as [number];
+  if (!Number.isInteger(count) || count < 0 || count >= columns) throw corrupt("stage parameter count", `an integer from 0 to ${columns - 1}`, count);
+  return count;
 }
 
 interface Found {

@@ -7,11 +7,12 @@ import type { Parameters } from "./stage.js";
 
 /**
  * The parameter `name` of a stage.
- * @throws CORRUPT_DATA when it is missing or of another length
+ * @throws CORRUPT_DATA when it is missing, of another length or not finite
  */
 export function parameter(parameters: Parameters, name: string, length: number): Float32Array {
   const array = parameters[name];
   if (array?.length !== length) throw corrupt(`stage parameter ${name}`, `${length} numbers`, array?.length ?? "none");
+  if (!array.every(Number.isFinite)) throw corrupt(`stage parameter ${name}`, "finite numbers", array.find((value) => !Number.isFinite(value)));
   return array;
 }
 

@@ -3,8 +3,8 @@
  * Q4_K and Q5_K have 8 runs of 32 values, each with a 6-bit scale and a 6-bit minimum packed into 12 bytes; Q6_K has 16 runs of 16 with int8 scales.
  */
 
-import { floatFromHalf } from "@kvquant/packing";
 import type { BlockType } from "../block-type.js";
+import { halfAt } from "./half-at.js";
 
 /** `d: half, dmin: half, 12 bytes of scales and minima, 128 bytes of codes`; value d * scale * q - dmin * minimum. */
 export const q4_k: BlockType = {
@@ -79,10 +79,6 @@ export const q6_k: BlockType = {
     }
   },
 };
-
-function halfAt(source: Uint8Array, at: number): number {
-  return floatFromHalf(source[at]! | (source[at + 1]! << 8));
-}
 
 /** Scales of runs 0-3 are the low 6 bits of bytes 0-3; those of runs 4-7 take their low 4 bits from bytes 8-11 and their top 2 from bytes 0-3. */
 function scaleOf(source: Uint8Array, at: number, run: number): number {

@@ -4,8 +4,8 @@
  * Products of a half, a code and the sum below are exact in double precision, so each value is rounded once, as in ggml.
  */
 
-import { floatFromHalf } from "@kvquant/packing";
 import type { BlockType } from "../block-type.js";
+import { halfAt } from "./half-at.js";
 
 /** `d: half, q: 32 x int8`; value d * q. */
 export const q8_0: BlockType = {
@@ -96,10 +96,6 @@ export const q5_1: BlockType = {
     }
   },
 };
-
-function halfAt(source: Uint8Array, at: number): number {
-  return floatFromHalf(source[at]! | (source[at + 1]! << 8));
-}
 
 function wordAt(source: Uint8Array, at: number): number {
   return source[at]! | (source[at + 1]! << 8) | (source[at + 2]! << 16) | (source[at + 3]! << 24);
