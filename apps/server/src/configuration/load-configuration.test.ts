@@ -51,6 +51,10 @@ describe("loadConfiguration", () => {
     expect(() => loadConfiguration(sources)).toThrowError(message);
   });
 
+  it.each(["5constructor", "99999999999TiB", "0", "0.5", "9".repeat(400), "-1", "1e3", "12 parsecs", 0, -1, 0.5, 1e300])("takes no size from %j", (value) => {
+    expect(() => loadConfiguration({ flags: { config: writeConfiguration({ limits: { bodyBytes: value } }) } })).toThrowError(/limits\.bodyBytes: expected a size in bytes, or one such as 512 MiB/);
+  });
+
   it("names the file for what is wrong in it", () => {
     const load = (content: unknown) => () => loadConfiguration({ flags: { config: writeConfiguration(content) } });
     expect(load({ modles: [] })).toThrowError(/modles: expected a field that is known, got one that is not \(from .*server\.json\)/);
