@@ -51,7 +51,7 @@ describe("loadConfiguration", () => {
     expect(() => loadConfiguration(sources)).toThrowError(message);
   });
 
-  it.each(["5constructor", "99999999999TiB", "0", "0.5", "9".repeat(400), "-1", "1e3", "12 parsecs", 0, -1, 0.5, 1e300])("takes no size from %j", (value) => {
+  it.each(["5constructor", "99999999999TiB", "0", "0.5", "99999999999999999", "-1", "1e3", "12 parsecs", 0, -1, 0.5, 1e300])("takes no size from %j", (value) => {
     expect(() => loadConfiguration({ flags: { config: writeConfiguration({ limits: { bodyBytes: value } }) } })).toThrowError(/limits\.bodyBytes: expected a size in bytes, or one such as 512 MiB/);
   });
 
