@@ -154,11 +154,13 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
   if (!process.argv.includes("--built")) await setUp();
   const option = (/** @type {string} */ flag, /** @type {string} */ preset) => (process.argv.includes(flag) ? (process.argv[process.argv.indexOf(flag) + 1] ?? preset) : preset);
   const folder = option("--out", join(root, ".turbo/soak"));
-  const result = await runSoak({ minutes: Number(option("--minutes", "30")), model: option("--model", "tiny"), seed: Number(option("--seed", "1")), write: (text) => void process.stdout.write(text) });
+  const minutes = Number(option("--minutes", "30"));
+  if (!(minutes > 0)) throw new Error(`soak: expected --minutes above 0, got ${minutes}`);
+  const result = await runSoak({ minutes, model: option("--model", "tiny"), seed: Number(option("--seed", "1")), write: (text) => void process.stdout.write(text) });
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "soak.json"), `${JSON.stringify(result, undefined, 1)}\n`);
   writeFileSync(join(folder, "soak.html"), renderSoak(result));
-  const { minutes, requests, compared, kinds, growth, loopP99, server, failures } = result;
+  const { requests, compared, kinds, growth, loopP99, server, failures } = result;
   process.stdout.write(`${JSON.stringify({ minutes, requests, compared, kinds, growth, loopP99, server }, undefined, 1)}\n${failures.map((failure) => `FAILED: ${failure}\n`).join("")}${failures.length === 0 ? "passed" : "FAILED"}: soak of ${result.minutes} minutes; soak.json and soak.html in ${folder}\n`);
   process.exitCode = failures.length === 0 ? 0 : 1;
 }

@@ -5,7 +5,6 @@ import { findSinks } from "@kvquant/eval";
 import type { LanguageModel } from "@kvquant/model";
 import type { Context } from "./context.js";
 
-
 const longest = 1024;
 
 /** Looks for sinks in two windows of the calibration text and says what it found. */

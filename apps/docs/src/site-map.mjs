@@ -18,7 +18,7 @@ import { join, posix } from "node:path";
  * @property {readonly SitePage[]} pages
  */
 
-/** Packages in the order of their layers, the server last. */
+/** Packages in the order of their layers. */
 export const packageNames = ["spec", "packing", "codebook", "sparse", "rope", "quant", "cache", "cpu", "cuda", "model", "eval", "artifacts", "engine"];
 
 /** Every page but the home page and those of the API. @param {string} root of the repository @returns {readonly SiteGroup[]} */

@@ -253,9 +253,10 @@ describe("what goes wrong outside a request", () => {
 
 describe("limits and keys", () => {
   it("asks for a key, compares it with all of them, and leaves health open", async () => {
-    const locked = await createScriptedServer({ apiKeys: ["key-number-one", "key-number-two"] });
+    const locked = await createScriptedServer({ apiKeys: ["key-number-one", "key-number-two", "a key of 8 characters or more"] });
     const ask = async (authorization?: string) => (await locked.get("/v1/models", authorization === undefined ? {} : { authorization })).status;
     expect([await ask(), await ask("Bearer nonsense-key"), await ask("key-number-one"), await ask("Bearer "), await ask("Bearer key-number-one"), await ask("bearer key-number-two")]).toEqual([401, 401, 401, 401, 200, 200]);
+    expect([await ask("Bearer a key of 8 characters or more  "), await ask("Bearer a key of 8 characters"), await ask("Bearer key-number-one key-number-two")]).toEqual([200, 401, 401]);
     expect((await locked.post("/v1/chat/completions", hello)).body.error).toMatchObject({ code: "invalid_api_key", type: "authentication_error" });
     expect([(await locked.get("/health")).status, (await locked.get("/metrics")).status, (await locked.get("/v1/cache")).status]).toEqual([200, 401, 401]);
     expect(JSON.stringify(locked.logs)).not.toMatch(/key-number|nonsense-key/);

@@ -65,6 +65,19 @@ describe("a listening server", () => {
     await server.close();
   });
 
+  it("hangs up on clients that do not read their answer", async () => {
+    const server = await listenScripted({ limits: { requestSeconds: 1, receiveSeconds: 1 }, drainSeconds: 0.2 });
+    Object.assign(server.scripted.model, { contextLimit: 1e9 });
+    // More than the buffers between the two take; without a listener for data nothing is read.
+    const request = JSON.stringify({ model: "tiny", prompt: "word ".repeat(200_000), echo: true, n: 16, max_tokens: 1, stream: true });
+    const { hostname, port } = new URL(server.url);
+    const socket = connect(Number(port), hostname, () => socket.write(`POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${request.length}\r\n\r\n${request}`));
+    const ended = () => server.scripted.logs.filter(({ event }) => event === "request").map(({ status }) => status);
+    await expect.poll(ended, { timeout: 20_000 }).toEqual([499]);
+    socket.destroy();
+    await server.close();
+  });
+
   it("says which port is taken", async () => {
     const server = await listenScripted({ drainSeconds: 0.2 });
     const port = Number(new URL(server.url).port);

@@ -68,13 +68,15 @@ export async function listen(configuration: Configuration, { models, logger, fre
   const shutdown = new AbortController();
   let draining = false;
   const app = createApp({ configuration, models, logger, metrics, history, shutdown: shutdown.signal, isDraining: () => draining });
-  const { receiveSeconds, connections } = configuration.limits;
+  const { receiveSeconds, requestSeconds, connections } = configuration.limits;
   const server = createAdaptorServer({
     fetch: app.fetch,
     overrideGlobalObjects: false,
     serverOptions: { requestTimeout: receiveSeconds * 1000, headersTimeout: receiveSeconds * 1000, connectionsCheckingInterval: Math.min(5000, receiveSeconds * 500) },
   }) as Server;
   server.maxConnections = connections;
+  // Of silence in both directions, which no request within its limits has: a client that does not read its answer would keep the connection for ever.
+  server.timeout = (requestSeconds + receiveSeconds) * 1000;
   const stop = (): void => {
     probe.stop();
     history.stop();

@@ -1,6 +1,6 @@
 /** Checks a request and fills in what it leaves out. */
 
-import { checkSampling } from "@kvquant/model";
+import { checkContext, checkSampling } from "@kvquant/model";
 import type { LanguageModel, Sampling } from "@kvquant/model";
 import { check, checkInteger } from "@kvquant/spec";
 
@@ -33,6 +33,8 @@ export function checkRequest(request: GenerationRequest, model: LanguageModel, d
   const prompt = checkTokens("prompt", request.prompt, vocabulary);
   check(prompt.length > 0, "prompt", "at least one token", "none");
   checkInteger("maxTokens", request.maxTokens, { minimum: 1 });
+  // The last token chosen is not read. Steps of a batch do not go through the model's own check.
+  checkContext(model.config, prompt.length + request.maxTokens - 1);
   const sampling = request.sampling ?? {};
   checkSampling(sampling, vocabulary);
   const { seed = 0, stop = [], stopTokens = [], stopAtEnd = true, logprobs, session, splice } = request;

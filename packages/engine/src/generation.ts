@@ -14,7 +14,7 @@ export interface Splice {
 export interface GenerationRequest {
   /** Token ids, at least one. */
   readonly prompt: ArrayLike<number>;
-  /** Most tokens that are generated, at least 1. */
+  /** Most tokens that are generated, at least 1; with the prompt no more than the model's angles reach. */
   readonly maxTokens: number;
   /** Default: the most likely token, always. */
   readonly sampling?: Sampling | undefined;

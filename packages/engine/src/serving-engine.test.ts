@@ -146,7 +146,7 @@ describe("requests", () => {
 
   it("are refused with the numbers when they can never fit, when the queue is full and while draining", async () => {
     await withEngine({ cacheBytes: 1 << 20, maxWaiting: 2, maxSequences: 1 }, async (engine) => {
-      expect(() => engine.submit({ ...requests[0]!, maxTokens: 100_000 })).toThrow(expect.objectContaining({ code: "OUT_OF_CAPACITY", message: expect.stringMatching(/1048576 bytes.*100000 new tokens/) as unknown }));
+      expect(() => engine.submit({ ...requests[0]!, maxTokens: 1700 })).toThrow(expect.objectContaining({ code: "OUT_OF_CAPACITY", message: expect.stringMatching(/1048576 bytes.*1700 new tokens/) as unknown }));
       expect(engine.stats().waiting).toBe(0);
     });
     await withEngine({ maxWaiting: 2, maxSequences: 1 }, async (engine) => {
@@ -157,6 +157,14 @@ describe("requests", () => {
       await expect(engine.saveSession("late", requests[2]!.prompt)).rejects.toMatchObject({ code: "OUT_OF_CAPACITY", message: expect.stringContaining("draining") as unknown });
       await drained;
       expect((await Promise.all(two)).map(({ reason }) => reason)).toEqual(["length", "length"]);
+    });
+  });
+
+  it("may fill the model's context, and go no further than its angles reach", async () => {
+    await withEngine({ cacheBytes: 1 << 26 }, async (engine) => {
+      const prompt = new Int32Array(2040).fill(5);
+      expect((await collect(engine.submit({ prompt, maxTokens: 9, stopAtEnd: false }))).tokens).toHaveLength(9);
+      expect(() => engine.submit({ prompt, maxTokens: 10 })).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringContaining("at most 2048 tokens") as unknown }));
     });
   });
 

@@ -55,7 +55,7 @@ export interface SessionInfo {
 export interface ServingEngine extends AsyncDisposable {
   /**
    * Queues a request.
-   * @throws INVALID_ARGUMENT for a request that makes no sense
+   * @throws INVALID_ARGUMENT for a request that makes no sense, or goes on beyond the context of a model whose RoPE rule does not reach further
    * @throws OUT_OF_CAPACITY when it can never fit the budget, when the queue is full, or while draining
    * @throws DISPOSED
    */

@@ -20,6 +20,8 @@ export interface CapacityOptions {
 /** The fullest moment. */
 export interface Capacity {
   readonly sequences: number;
+  /** Whether more may fit: some had been let in and were not read yet when the first one ended. */
+  readonly isLeast: boolean;
   /** Tokens that the shortest and the longest of them held then. */
   readonly shortest: number;
   readonly longest: number;
@@ -29,7 +31,7 @@ export interface Capacity {
 
 /** More than fit in any budget that is worth asking about. */
 const REQUESTS = 64;
-/** Answers long enough that no sequence ends before the last that fits has been read. */
+/** Answers long enough that of some 30 sequences none ends before the last that fits has been read; of more the figure is the least that fit. */
 const ANSWER_SHARE = 1 / 16;
 
 /**
@@ -42,7 +44,7 @@ export async function measureCapacity(model: LanguageModel, { artifact, tokens, 
   await using engine = createServingEngine({ model, artifact, cacheBytes, prefixReuse: false, maxSequences: REQUESTS });
   const ended = new AbortController();
   const held = new Map<number, number>();
-  let best: Capacity = { sequences: 0, shortest: 0, longest: 0, cacheBytes: 0, preemptions: 0 };
+  let best: Capacity = { sequences: 0, isLeast: false, shortest: 0, longest: 0, cacheBytes: 0, preemptions: 0 };
   const run = async (index: number): Promise<void> => {
     const start = Math.floor((index * (text.length - (tokens - answer))) / REQUESTS);
     const prompt = text.subarray(start, start + tokens - answer);
@@ -54,7 +56,7 @@ export async function measureCapacity(model: LanguageModel, { artifact, tokens, 
         const { running, cacheBytes: taken, preemptions } = engine.stats();
         // A preempted sequence is counted no longer than it runs.
         if (held.size <= best.sequences || held.size > running) continue;
-        best = { sequences: held.size, shortest: Math.min(...held.values()), longest: Math.max(...held.values()), cacheBytes: taken, preemptions };
+        best = { sequences: held.size, isLeast: running > held.size, shortest: Math.min(...held.values()), longest: Math.max(...held.values()), cacheBytes: taken, preemptions };
         onSequences(best.sequences);
       }
     } catch (error) {
@@ -65,5 +67,6 @@ export async function measureCapacity(model: LanguageModel, { artifact, tokens, 
     }
   };
   await Promise.all(Array.from({ length: REQUESTS }, (_, index) => run(index)));
-  return best;
+  // What was let in for a while and then had to give way did not fit.
+  return { ...best, isLeast: (best.isLeast && engine.stats().preemptions === 0) || best.sequences === REQUESTS };
 }

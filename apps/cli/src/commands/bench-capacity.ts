@@ -45,7 +45,7 @@ async function benchCapacity(name: string, options: BenchCapacityOptions, io: Io
       rows.push({ cache, ...capacity });
     }
     const columns = ["at once", "tokens of each", "taken", "preempted"].map((title) => ({ title, align: "right" as const }));
-    context.print(formatTable([{ title: "cache", align: "left" }, ...columns], rows.map((row) => [row.cache, String(row.sequences), `${row.shortest}-${row.longest}`, formatBytes(row.cacheBytes), String(row.preemptions)])));
+    context.print(formatTable([{ title: "cache", align: "left" }, ...columns], rows.map((row) => [row.cache, `${row.isLeast ? "at least " : ""}${row.sequences}`, `${row.shortest}-${row.longest}`, formatBytes(row.cacheBytes), String(row.preemptions)])));
     context.printJson({ model: model.name, tokens, memoryBytes: memory * 2 ** 20, rows });
   });
 }

@@ -37,7 +37,7 @@ async function runJson(argv: readonly string[], signal?: AbortSignal) {
 const example = fileURLToPath(new URL("../../../examples/custom-quantizer/quantizer.mjs", import.meta.url));
 
 describe("kvquant bench", () => {
-  it.each(["attention", "model", "encode", "memory", "cuda"])("%s has help that names its options, on standard output with exit code 0", async (name) => {
+  it.each(["attention", "capacity", "model", "encode", "memory", "cuda"])("%s has help that names its options, on standard output with exit code 0", async (name) => {
     const { code, stdout, stderr } = await runBench([name, "--help"]);
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout).toContain(`Usage: kvquant bench ${name}`);
@@ -153,6 +153,21 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
       { cache: "fp16", depth: 192, threads: 2, batch: 1, decodeTokensPerSecond: expect.any(Number), prefillTokensPerSecond: null },
       { cache: "kvq2", depth: 192, threads: 2, batch: 1, decodeTokensPerSecond: expect.any(Number), prefillTokensPerSecond: null },
     ]);
+  });
+
+  it("capacity counts sequences up to what the memory holds, and says where it cannot tell", async () => {
+    const argv = ["capacity", "tiny", "--tokens", "256", "--threads", "1", "--caches", "fp16"];
+    const bytesOfToken = 4 * 2 * 64 * 2 * 2; // layers, KV heads, head dim, keys and values, fp16
+    for (const mebibytes of [3, 6]) {
+      const { code, document } = await runJson([...argv, "--memory", String(mebibytes)]);
+      const { sequences, shortest, cacheBytes, isLeast } = document.rows[0];
+      expect([code, isLeast]).toEqual([0, false]);
+      expect(sequences * 256 * bytesOfToken).toBeLessThanOrEqual(mebibytes * 2 ** 20);
+      expect((sequences + 4) * 256 * bytesOfToken).toBeGreaterThan(mebibytes * 2 ** 20);
+      expect(cacheBytes).toBeGreaterThanOrEqual(sequences * shortest * bytesOfToken);
+    }
+    // 200 MiB hold some 400 of them: more than are read while the first one answers.
+    expect((await runBench([...argv, "--memory", "200"])).stdout).toMatch(/^fp16 +at least \d+ /m);
   });
 
   it.each([

@@ -45,10 +45,15 @@ describe("loadConfiguration", () => {
     ["a port that is none", { environment: { KVQUANT_PORT: "http" } }, /port: expected an integer from 0 to 65535, got "http" \(from KVQUANT_PORT\)/],
     ["a size that is none", { flags: parseFlags("--cache-bytes", "many") }, /models\.0\.cacheBytes: expected a size in bytes, or one such as 512 MiB, got "many" \(from --cache-bytes\)/],
     ["a short key, without showing it", { environment: { KVQUANT_API_KEYS: "hunter2" } }, /^(?!.*hunter2).*apiKeys\.0: expected a key of at least 8 characters.*from KVQUANT_API_KEYS/],
+    ["a key that no header can carry, without showing it", { environment: { KVQUANT_API_KEYS: "schlüssel-zum-tor" } }, /^(?!.*zum-tor).*apiKeys\.0: expected a key .* of ASCII/],
     ["an unknown engine", { flags: parseFlags("--engine", "steam") }, /models\.0\.engine: expected "auto" or "native" or "reference", got "steam" \(from --engine\)/],
     ["a file that is not there", { flags: { config: "/nowhere.json" } }, /ENOENT for \/nowhere\.json/],
   ])("names the field and its origin for %s", (_title, sources, message) => {
     expect(() => loadConfiguration(sources)).toThrowError(message);
+  });
+
+  it.each(["5constructor", "99999999999TiB", "0", "0.5", "99999999999999999", "-1", "1e3", "12 parsecs", 0, -1, 0.5, 1e300])("takes no size from %j", (value) => {
+    expect(() => loadConfiguration({ flags: { config: writeConfiguration({ limits: { bodyBytes: value } }) } })).toThrowError(/limits\.bodyBytes: expected a size in bytes, or one such as 512 MiB/);
   });
 
   it("names the file for what is wrong in it", () => {

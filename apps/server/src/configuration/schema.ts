@@ -16,6 +16,9 @@ const size = z.union([z.number(), z.string()], sizeWords).transform((value, cont
 });
 const text = (words: string) => z.string(words).min(1, words);
 
+/** What a header can carry, or no request could ever bring the key. */
+const keyWords = "expected a key of at least 8 characters of ASCII, without spaces around it";
+
 /** One model that is served. */
 const modelSchema = z.strictObject({
   /** What requests call it; default: the source. */
@@ -96,7 +99,7 @@ export const configurationSchema = z.strictObject({
   host: text("expected an address such as 127.0.0.1").default("127.0.0.1"),
   port: count(0, 65535).default(8080),
   /** Keys of which a request must bring one; none: no key is needed. */
-  apiKeys: z.array(z.string("expected a key of at least 8 characters").min(8, "expected a key of at least 8 characters"), "expected a list of keys").default([]),
+  apiKeys: z.array(z.string(keyWords).regex(/^(?! )[ -~]{8,}(?<! )$/, keyWords), "expected a list of keys").default([]),
   /** Web pages of these origins may call the server; `*` for all. */
   origins: z.array(text("expected an origin such as https://example.org"), "expected a list of origins").default([]),
   models: z.array(modelSchema, "expected a list of models").min(1, "expected at least one model").default([modelSchema.parse({ source: "smollm2" })]),

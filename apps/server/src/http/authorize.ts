@@ -11,7 +11,7 @@ export function createAuthorize(keys: readonly string[]): Authorize {
   const digests = keys.map(digest);
   return (header) => {
     if (digests.length === 0) return;
-    const [, given] = /^Bearer +(\S+) *$/i.exec(header ?? "") ?? [];
+    const [, given] = /^Bearer +(\S(?:.*\S)?) *$/i.exec(header ?? "") ?? [];
     const offered = digest(given ?? "");
     let matches = 0;
     for (const known of digests) matches += timingSafeEqual(known, offered) ? 1 : 0;

@@ -6,7 +6,7 @@ import { loadCustomQuantizers, openCaches, parseCacheChoice } from "@kvquant/art
 import type { PreparationProgress } from "@kvquant/artifacts";
 import { createServingEngine } from "@kvquant/engine";
 import type { EngineEvent, PageStore, ServingEngine } from "@kvquant/engine";
-import { loadModel } from "@kvquant/model";
+import { checkContext, loadModel } from "@kvquant/model";
 import type { LanguageModel, ModelCacheOptions } from "@kvquant/model";
 import { KvquantError, PAGE_TOKENS } from "@kvquant/spec";
 import { createChatFormat } from "../chat/chat-format.js";
@@ -47,6 +47,9 @@ export async function openModel(settings: ModelConfiguration, options: OpenModel
   const configuredTemplate = await readTemplate(settings.chatTemplate);
   const model = await load(settings, options, note);
   try {
+    const contextLimit = settings.context ?? model.config.contextLength;
+    const warning = checkContext(model.config, contextLimit);
+    if (warning !== undefined) logger.log("warn", "model", { model: name, message: warning });
     const [opened] = await openCaches(model, [choice], { sinks: settings.sinks, dataOption: "kvquant calibrate --data", context: { signal, progress: logProgress(logger, name) } });
     const { artifact } = opened!;
     const cache: ModelCacheOptions = { artifact, quantizers: custom.quantizers, sinkTokens: settings.sinks, tailTokens: settings.tail };
@@ -66,7 +69,6 @@ export async function openModel(settings: ModelConfiguration, options: OpenModel
     warmTokenizer(model);
     if (chat.template === "plain" && settings.chatTemplate === undefined) note("the model has no chat template: messages are written as plain lines of role and text");
     const monitor = artifact === "fp16" || configuration.fidelity.share === 0 ? undefined : startMonitor(model, cache, { ...options, name, engine });
-    const contextLimit = settings.context ?? model.config.contextLength;
     return {
       name,
       source: settings.source,
