@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadModel } from "@kvquant/model";
 import type { LanguageModel } from "@kvquant/model";
+import { artifactTableBytes } from "@kvquant/quant";
 import type { KvqArtifact } from "@kvquant/quant";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { calibrateModel } from "./calibrate-model.js";
@@ -60,6 +61,18 @@ const meanDivergence = (p: Float32Array, q: Float32Array): number => {
 };
 
 describe("evaluation of a trained model", () => {
+  it("counts the artifact's tables in the bytes of a cache, once for all its forks", async () => {
+    const tables = artifactTableBytes(artifact);
+    expect(tables).toBeGreaterThan(1000);
+    await using native = await loadModel(modelPath, { attention: "tiles" });
+    for (const owner of [model, native]) {
+      using cache = owner.createCache({ artifact });
+      expect(cache.bytes().tables).toBe(tables);
+      using fork = cache.fork();
+      expect(fork.bytes(cache).tables).toBe(0);
+    }
+  });
+
   it("equals step-by-step decoding through the cache", async () => {
     const window = firstWindow();
     const exact = await distributions(window, { artifact: "fp16" }, context);

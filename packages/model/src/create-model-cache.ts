@@ -166,7 +166,7 @@ function tileCache(model: CacheModel, options: ModelCacheOptions, sinkTokens: nu
 
 /** Plans with native codecs where the engine is native and has them: they write the same bytes. */
 function layerPlans(model: CacheModel, artifact: KvqArtifact, quantizers: readonly Quantizer[] | undefined): LayerPlan[] {
-  const plans = openArtifact(artifact, quantizers);
+  const plans = openArtifact(artifact, quantizers).map((plan, layer) => ({ ...plan, tableBytes: layer === 0 ? artifactTableBytes(artifact) : 0 }));
   const { engine } = model;
   if (!(engine instanceof NativeEngine)) return plans;
   const custom = new Set(quantizers?.map(({ id }) => id));
