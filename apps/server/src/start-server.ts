@@ -34,8 +34,10 @@ export async function startServer(configuration: Configuration, options: { reado
   const models: OpenedModel[] = [];
   const store = await openStore(configuration.store, logger);
   const free = async (): Promise<void> => {
-    for (const model of models) await model.close();
-    await store?.close();
+    // The store last: models write to it until they are closed. One that fails keeps nothing else open.
+    const closed = [...(await Promise.allSettled(models.map((model) => model.close()))), ...(await Promise.allSettled([store?.close()]))];
+    const failed = closed.find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
   };
   try {
     const isIdle = (): boolean => models.every(({ engine }) => isEngineIdle(engine.stats()));

@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { parsePreset, presetNames } from "@kvquant/quant";
 import type { CachePreset } from "@kvquant/quant";
-import { KvquantError } from "@kvquant/spec";
+import { KvquantError, check } from "@kvquant/spec";
 import { noCustomQuantizers } from "./custom-quantizers.js";
 import type { CustomQuantizers } from "./custom-quantizers.js";
 
@@ -22,7 +22,11 @@ export function parseCacheChoice(name: string, custom: CustomQuantizers = noCust
   if (name.endsWith(".kvq")) return { kind: "file", name };
   const own = custom.presets.get(name);
   if (own !== undefined) return { kind: "preset", name, preset: own };
-  if (plannedBits(name) !== undefined) return { kind: "preset", name, preset: name };
+  const bits = plannedBits(name);
+  if (bits !== undefined) {
+    check(bits >= 2 && bits <= 8, "cache", "kvq:2 to kvq:8, the bits a value of a plan", name);
+    return { kind: "preset", name, preset: name };
+  }
   try {
     parsePreset(name);
     return { kind: "preset", name, preset: name };

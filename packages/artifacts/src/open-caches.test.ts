@@ -51,3 +51,10 @@ describe("openCaches", () => {
     expect(await isCalibrationChosen(model, {})).toBe(true);
   });
 });
+
+describe("parseCacheChoices", () => {
+  it("refuses plans of bits that no option has, before anything is calibrated", () => {
+    for (const name of ["kvq:0", "kvq:1.9", "kvq:16"]) expect(() => parseCacheChoices(name)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringContaining(name) }));
+    expect(parseCacheChoices("kvq:2,kvq:3.33")).toMatchObject([{ preset: "kvq:2" }, { preset: "kvq:3.33" }]);
+  });
+});

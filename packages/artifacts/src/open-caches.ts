@@ -87,5 +87,9 @@ export async function readArtifact(path: string): Promise<KvqArtifact> {
   } catch (error) {
     throw new KvquantError("IO_ERROR", `artifact: expected a readable .kvq file, got ${describeReadError(error)} for ${path}; check the path, or make one with kvquant calibrate`, { cause: error });
   }
-  return decodeArtifact(bytes);
+  try {
+    return decodeArtifact(bytes);
+  } catch (error) {
+    throw KvquantError.isInstance(error) ? new KvquantError(error.code, `${path}: ${error.message}`, { cause: error }) : error;
+  }
 }

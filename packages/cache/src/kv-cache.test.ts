@@ -34,7 +34,7 @@ function expectCode(action: () => unknown, code: KvquantErrorCode, message?: Reg
 
 describe("createKvCache", () => {
   it("refuses options that make no sense, naming them", () => {
-    expectCode(() => makeCache({ sinkTokens: -1 }), "INVALID_ARGUMENT", /sinkTokens/);
+    for (const sinkTokens of [-1, 65_537, 2 ** 40]) expectCode(() => makeCache({ sinkTokens }), "INVALID_ARGUMENT", /sinkTokens/);
     expectCode(() => makeCache({ tailTokens: 1.5 }), "INVALID_ARGUMENT", /tailTokens/);
     expectCode(() => makeCache({ layers: ["fp16"] }), "INVALID_ARGUMENT", /layers: expected 2 plans/);
     expectCode(() => makeCache({ layers: ["fp16", {} as never] }), "INVALID_ARGUMENT", /layers\[1\]\.key/);

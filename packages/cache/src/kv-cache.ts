@@ -14,6 +14,9 @@ import type { PageAttention } from "./page-attention.js";
 import { typescriptKernel } from "./typescript-kernel.js";
 import { createWorkspacePool } from "./workspace.js";
 
+/** More than any model gathers attention in; each takes room in every layer from the first token on. */
+const MAXIMUM_SINKS = 65_536;
+
 /** What a cache is made of. */
 export interface KvCacheOptions {
   readonly shape: CacheShape;
@@ -80,7 +83,7 @@ export function createKvCache(options: KvCacheOptions): KvCache {
   const { shape, rope, sinkTokens = 1, tailTokens = 64, quantizeOpenPage = false, kernel = typescriptKernel, attention } = options;
   checkCacheShape(shape);
   check(rope.config.headDim === shape.headDim, "rope.config.headDim", `the shape's head dim ${shape.headDim}`, rope.config.headDim);
-  checkInteger("sinkTokens", sinkTokens, { minimum: 0 });
+  checkInteger("sinkTokens", sinkTokens, { minimum: 0, maximum: MAXIMUM_SINKS });
   checkInteger("tailTokens", tailTokens, { minimum: 0 });
   const plans = options.layers === "fp16" ? new Array<"fp16">(shape.layers).fill("fp16") : options.layers;
   check(plans.length === shape.layers, "layers", `${shape.layers} plans, one a layer`, plans.length);

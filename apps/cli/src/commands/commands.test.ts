@@ -93,7 +93,7 @@ describe("kvquant inspect", () => {
     writeFileSync(path, damage(readFileSync(artifact)));
     const { code, document } = await runJson(["inspect", path]);
     expect(code).toBe(1);
-    expect(document.error.code).toBe("CORRUPT_DATA");
+    expect(document.error).toMatchObject({ code: "CORRUPT_DATA", message: expect.stringContaining(path) as string });
   });
 });
 

@@ -19,6 +19,15 @@ describe("sampleToken", () => {
     expect(argmax(logits)).toBe(1);
   });
 
+  it("refuses logits of NaN, wherever they are, and takes those that a mask made infinite", () => {
+    for (const place of [0, 4]) {
+      const broken = logits.slice();
+      broken[place] = NaN;
+      for (const temperature of [0, 1]) expect(() => sampleToken(broken, { temperature }, () => 0.5)).toThrow(expect.objectContaining({ code: "CORRUPT_DATA", message: expect.stringContaining(`token ${place}`) }));
+    }
+    expect(sampleToken(Float32Array.of(-Infinity, 1, -Infinity), { temperature: 1 }, () => 0.5)).toBe(1);
+  });
+
   it("draws tokens as often as softmax(logits / temperature) says", () => {
     const temperature = 1.5;
     const weights = Array.from(logits, (logit) => Math.exp(logit / temperature));

@@ -1,6 +1,6 @@
 /** Chooses the next token from logits. */
 
-import { check, checkInteger } from "@kvquant/spec";
+import { KvquantError, check, checkInteger } from "@kvquant/spec";
 
 import { Ranking } from "./ranking.js";
 
@@ -51,9 +51,11 @@ export function checkSampling(sampling: Sampling, vocabulary = Infinity): void {
 /**
  * Chooses a token. Filters apply in the order repetition penalty, presence and frequency penalty, bias, top-k, temperature, min-p, top-p;
  * ties go to the lower id.
+ * @throws CORRUPT_DATA for logits of NaN, from which any token would follow
  */
 export function sampleToken(logits: Float32Array, sampling: Sampling, random: () => number, history: TokenHistory = {}): number {
   const { temperature = 0, topK = 0, topP = 1, minP = 0 } = sampling;
+  checkLogits(logits);
   const scores = adjust(logits, sampling, history);
   if (temperature === 0) return argmax(scores);
   const ranking = new Ranking(scores);
@@ -75,6 +77,12 @@ export function sampleToken(logits: Float32Array, sampling: Sampling, random: ()
     if (target < 0) return ranking.token(place);
   }
   return ranking.token(kept - 1);
+}
+
+function checkLogits(logits: Float32Array): void {
+  for (let token = 0; token < logits.length; token++) {
+    if (logits[token] !== logits[token]) throw new KvquantError("CORRUPT_DATA", `logits: expected numbers, got NaN for token ${token}; the model's weights or its cache are damaged, or its activations left the range of their numbers`);
+  }
 }
 
 /** Index of the largest value; ties go to the lower index. */
