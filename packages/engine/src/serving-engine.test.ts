@@ -76,7 +76,8 @@ describe.each(kinds)("with a cache of %s", (_name, kind) => {
     const long = requests.slice(isNative ? 4 : 5).map((request) => ({ ...request, maxTokens: isNative && kind.artifact === undefined ? 600 : 300 }));
     const wanted = (await alone(kind, long)).map(content);
     const needed = await neededBytes(kind, long.at(-1)!);
-    await withEngine({ ...kind, cacheBytes: Math.ceil(needed * 1.8), stepTokens: 64, maxSequences: 8, onEvent: (event) => events.push(event) }, async (engine) => {
+    using empty = tiny.model.createCache({ artifact: tiny.artifact, ...kind });
+    await withEngine({ ...kind, cacheBytes: empty.bytes().tables + Math.ceil(needed * 1.8), stepTokens: 64, maxSequences: 8, onEvent: (event) => events.push(event) }, async (engine) => {
       expect((await runAll(engine, long)).map(content)).toEqual(wanted);
       const stats = engine.stats();
       expect(stats.preemptions).toBeGreaterThan(0);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { deployFolder, hasProgram, withSystemFolders } from "./fixtures/run-gateway.js";
-import { configurationSchema } from "../configuration/schema.js";
+import { loadConfiguration } from "../configuration/load-configuration.js";
 import { configurationVariable, settings } from "../configuration/settings.js";
 
 const read = (name: string): string => readFileSync(join(deployFolder, name), "utf8");
@@ -39,8 +39,10 @@ describe("deployment examples", () => {
     }
   });
 
-  it("have a configuration file that the server takes", () => {
-    expect(configurationSchema.parse(JSON.parse(read("server.json"))).store?.bytes).toBe(8 * 2 ** 30);
+  it("have a configuration file that the server takes, with what the unit sets besides", () => {
+    const environment = Object.fromEntries([.../^Environment=(.*)$/m.exec(read("kvquant.service"))![1]!.matchAll(/(\w+)=(\S+)/g)].map(([, name, value]) => [name, value]));
+    const configuration = loadConfiguration({ environment: { ...environment, KVQUANT_CONFIG: join(deployFolder, "server.json") } });
+    expect(configuration.store).toMatchObject({ bytes: 8 * 2 ** 30, path: "/var/lib/kvquant/pages" });
   });
 
   it("name files that are there", () => {
