@@ -43,7 +43,7 @@ describe("openUnitStore", () => {
     await open().write(key, { passed: true });
     const path = join(folder, "passkey", (await readdir(join(folder, "passkey")))[0]!);
     const whole = await readFile(path, "utf8");
-    for (const damaged of [whole.slice(0, -10), "", "null", "{}", `{"version":1,"key":null,"value":1}`, `{"version":1,"key":7,"value":1}`, whole.replace("true", "false"), whole.replace('"tail":64', '"tail":65'), whole.replace('"version":1', '"version":2')]) {
+    for (const damaged of [whole.slice(0, -10), "", "null", "{}", `{"version":2,"key":null,"value":1}`, `{"version":2,"key":7,"value":1}`, whole.replace("true", "false"), whole.replace('"tail":64', '"tail":65'), whole.replace('"version":2', '"version":1')]) {
       expect(damaged).not.toBe(whole);
       await writeFile(path, damaged);
       const notices: string[] = [];

@@ -19,8 +19,8 @@ export interface UnitStore {
   write(key: UnitKey, value: unknown): Promise<void>;
 }
 
-/** Raised when units change their meaning. */
-const VERSION = 1;
+/** Raised when units change their meaning: since 2, bytes of caches have tables in them whatever attends. */
+const VERSION = 2;
 
 interface UnitFile {
   readonly version: number;
