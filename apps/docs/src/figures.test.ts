@@ -22,7 +22,7 @@ describe("figures that follow from the data file", () => {
     const plot = drawn["bits-and-divergence"]!;
     const { rows } = readMeasurements(join(docs, "..", "..")).tables.find(({ id }) => id === "wikitext-2-no-tail")!;
     expect(plot.match(/<circle /g)).toHaveLength(rows.length - 1);
-    for (const name of ["kvq4", "kvq3", "kvq2", "q8_0"]) expect(plot).toContain(`>${name}</text>`);
+    for (const name of ["kvq:4.1", "kvq:3.33", "kvq2", "q8_0"]) expect(plot).toContain(`>${name}</text>`);
   });
 });
 
