@@ -141,7 +141,7 @@ function makeNativeCache(model: CacheModel, { artifact, tailTokens, precision }:
         : artifact.layers.map(({ key, value }, layer) => ({
             key: openNativeCodec(key, { isa }),
             value: openNativeCodec(value, { isa }),
-            tableBytes: layer === 0 ? artifactTableBytes(artifact) : 0,
+            tableBytes: tableBytesOf(artifact, layer),
           })),
     sinkTokens,
     threads,
@@ -164,9 +164,14 @@ function tileCache(model: CacheModel, options: ModelCacheOptions, sinkTokens: nu
   });
 }
 
+/** Tables are counted once, with the first layer. */
+function tableBytesOf(artifact: KvqArtifact, layer: number): number {
+  return layer === 0 ? artifactTableBytes(artifact) : 0;
+}
+
 /** Plans with native codecs where the engine is native and has them: they write the same bytes. */
 function layerPlans(model: CacheModel, artifact: KvqArtifact, quantizers: readonly Quantizer[] | undefined): LayerPlan[] {
-  const plans = openArtifact(artifact, quantizers).map((plan, layer) => ({ ...plan, tableBytes: layer === 0 ? artifactTableBytes(artifact) : 0 }));
+  const plans = openArtifact(artifact, quantizers).map((plan, layer) => ({ ...plan, tableBytes: tableBytesOf(artifact, layer) }));
   const { engine } = model;
   if (!(engine instanceof NativeEngine)) return plans;
   const custom = new Set(quantizers?.map(({ id }) => id));

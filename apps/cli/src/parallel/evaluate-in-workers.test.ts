@@ -1,13 +1,10 @@
-import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { EvaluationReport } from "@kvquant/eval";
-
-/** Workers start from built files, so this runs the built program. */
-const program = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+import { isBuilt, runBuilt } from "./fixtures/run-built.js";
 
 let folder: string;
 beforeAll(() => {
@@ -17,16 +14,12 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function evaluate(...argv: string[]): Promise<{ code: number; stdout: string }> {
+function evaluate(...argv: string[]) {
   const common = ["eval", "tiny", "--sequences", "1", "--length", "512", "--context", "320", "--windows", "1", "--json", "--quiet"];
-  return new Promise((resolve) => {
-    execFile(process.execPath, [program, ...common, ...argv], { env: { ...process.env, KVQUANT_CACHE: folder } }, (error, stdout) => {
-      resolve({ code: typeof error?.code === "number" ? error.code : error === null ? 0 : 1, stdout });
-    });
-  });
+  return runBuilt([...common, ...argv], folder);
 }
 
-describe.skipIf(!existsSync(program))("evaluation in workers (skipped before the first build)", () => {
+describe.skipIf(!isBuilt)("evaluation in workers (skipped before the first build)", () => {
   it("gives the rows of an evaluation in one thread, in the same order", { timeout: 300_000 }, async () => {
     const caches = ["--caches", "nuq2,fp16,kvq3,nuq3", "--tail", "0,64"];
     const alone = await evaluate(...caches, "--jobs", "1", "--threads", "1");

@@ -10,7 +10,7 @@ import type { Quantizer } from "@kvquant/quant";
 import { withQuantizers } from "../with-quantizers.js";
 import type { EvaluateTask } from "./evaluate-worker.js";
 import { runWorkers } from "./run-workers.js";
-import { packCache } from "./worker-messages.js";
+import { dealCaches } from "./worker-messages.js";
 
 /** What is evaluated, and how it is shared out. */
 export interface SharedEvaluation extends Omit<EvaluationOptions, "onProgress"> {
@@ -35,27 +35,17 @@ export interface SharedEvaluation extends Omit<EvaluationOptions, "onProgress"> 
  * @throws what `evaluateCaches` throws, of any worker; CANCELLED when the signal fires; OUT_OF_CAPACITY, UNAVAILABLE when a worker dies
  */
 export async function evaluateInWorkers(model: LanguageModel, options: SharedEvaluation): Promise<EvaluationReport> {
-  const compressed = options.caches.flatMap(({ name, artifact }) => (artifact === "fp16" ? [] : [{ name, artifact }]));
-  const jobs = Math.min(options.jobs, compressed.length);
+  const deals = dealCaches(options.caches, options);
   const evaluated = withQuantizers(model, options.quantizers ?? []);
-  if (jobs <= 1) return evaluateCaches(evaluated, { ...options, onProgress: ({ done, total, stage, cache, tail }) => options.onShare(done / total, describeStep(stage, cache, tail)) });
+  if (deals.length === 0) return evaluateCaches(evaluated, { ...options, onProgress: ({ done, total, stage, cache, tail }) => options.onShare(done / total, describeStep(stage, cache, tail)) });
 
   const exact = await evaluateCaches(evaluated, { ...options, caches: [{ name: "fp16", artifact: "fp16" }], onProgress: ({ stage }) => options.onShare(0, describeStep(stage, "fp16", undefined)) });
-  const shares = new Float64Array(jobs);
-  const texts = new Array<string>(jobs).fill("loading");
-  const tasks = Array.from({ length: jobs }, (_, job): EvaluateTask => {
-    const caches = compressed.filter((_, index) => index % jobs === job).map(packCache);
-    return { ...taskOf(options), threads: Math.max(1, Math.floor(options.threads / jobs)), caches };
-  });
+  const tasks = deals.map((deal): EvaluateTask => ({ ...taskOf(options), ...deal }));
   const reports = await runWorkers<EvaluateTask, EvaluationReport>(tasks, {
     program: new URL("./evaluate-worker.js", import.meta.url),
     ...(options.signal !== undefined && { signal: options.signal }),
     onNotice: (message) => options.onNotice?.(message),
-    onShare(job, share, text) {
-      shares[job] = share;
-      texts[job] = text;
-      options.onShare(shares.reduce((sum, value) => sum + value, 0) / jobs, texts.join("; "));
-    },
+    onShare: options.onShare,
   });
   const rows = [exact, ...reports].flatMap((report) => report.rows);
   const order = options.tails.flatMap((tail) => options.caches.map(({ name, artifact }) => rows.find((row) => row.tail === tail && row.cache === (artifact === "fp16" ? "fp16" : name))!));

@@ -1,12 +1,8 @@
-import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-
-/** Workers start from built files, so this runs the built program. */
-const program = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+import { isBuilt, runBuilt } from "./fixtures/run-built.js";
 
 let folder: string;
 beforeAll(() => {
@@ -16,20 +12,16 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function suite(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+function suite(...argv: string[]) {
   const common = ["eval", "tiny", "--sequences", "1", "--length", "512", "--suite", "kld,drift,passkey", "--lengths", "320", "--windows", "2", "--trials", "2"];
   const drift = ["--drift-prompts", "1", "--drift-prompt-tokens", "140", "--drift-tokens", "8"];
-  return new Promise((resolve) => {
-    execFile(process.execPath, [program, ...common, ...drift, "--json", ...argv], { env: { ...process.env, KVQUANT_CACHE: join(folder, "cache") } }, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === "number" ? error.code : error === null ? 0 : 1, stdout, stderr });
-    });
-  });
+  return runBuilt([...common, ...drift, "--json", ...argv], join(folder, "cache"));
 }
 
 /** Everything but the seconds. */
 const figures = (text: string): unknown => JSON.parse(text, (name, value: unknown) => (name === "secondsPerWindow" ? 0 : value));
 
-describe.skipIf(!existsSync(program))("the suite in workers (skipped before the first build)", () => {
+describe.skipIf(!isBuilt)("the suite in workers (skipped before the first build)", () => {
   const caches = ["--caches", "kvq3,nuq2,fp16,nuq3", "--tail", "0,64"];
 
   it("gives the report of one thread, from units that a later run can resume", { timeout: 300_000 }, async () => {

@@ -7,7 +7,7 @@ import { runSuite } from "@kvquant/eval";
 import type { FidelityReport, SuiteModel, SuiteOptions } from "@kvquant/eval";
 import { runWorkers } from "./run-workers.js";
 import type { SuiteTask } from "./suite-worker.js";
-import { packCache } from "./worker-messages.js";
+import { dealCaches } from "./worker-messages.js";
 import type { ModelTask } from "./worker-messages.js";
 
 /** What is run, and how it is shared out. */
@@ -25,11 +25,10 @@ export interface SharedSuite extends Omit<SuiteOptions, "onProgress" | "resume">
  * @throws what `runSuite` throws, of any worker; CANCELLED when the signal fires; OUT_OF_CAPACITY, UNAVAILABLE when a worker dies
  */
 export async function runSuiteInWorkers(model: SuiteModel, options: SharedSuite): Promise<FidelityReport> {
-  const { jobs: most, worker, onShare, caches, signal, onNotice, ...suite } = options;
-  const compressed = caches.flatMap(({ name, artifact }) => (artifact === "fp16" ? [] : [{ name, artifact }]));
-  const jobs = Math.min(most, compressed.length);
+  const { jobs, worker, onShare, caches, signal, onNotice, ...suite } = options;
+  const deals = dealCaches(caches, { jobs, threads: worker.threads });
   const run = (more: Partial<SuiteOptions> = {}): Promise<FidelityReport> => runSuite(model, { ...suite, caches, signal, onNotice, onProgress: ({ done, total, text }) => onShare(done / total, text), ...more });
-  if (jobs <= 1) return run();
+  if (deals.length === 0) return run();
 
   const since = new Date();
   const unitFolder = suite.unitFolder ?? (await mkdtemp(join(tmpdir(), "kvquant-units-")));
@@ -38,23 +37,12 @@ export async function runSuiteInWorkers(model: SuiteModel, options: SharedSuite)
   try {
     // Refuses what makes no sense before any worker loads a model.
     await run({ unitFolder, caches: [{ name: "fp16", artifact: "fp16" }], onProgress: ({ text }) => onShare(0, text) });
-    const shares = new Float64Array(jobs);
-    const texts = new Array<string>(jobs).fill("loading");
-    const tasks = Array.from({ length: jobs }, (_, job): SuiteTask => ({
-      ...worker,
-      threads: Math.max(1, Math.floor(worker.threads / jobs)),
-      caches: compressed.filter((_cache, index) => index % jobs === job).map(packCache),
-      suite: { ...suite, ...resumed },
-    }));
+    const tasks = deals.map((deal): SuiteTask => ({ ...worker, ...deal, suite: { ...suite, ...resumed } }));
     await runWorkers<SuiteTask, undefined>(tasks, {
       program: new URL("./suite-worker.js", import.meta.url),
       ...(signal !== undefined && { signal }),
       onNotice: (message) => onNotice?.(message),
-      onShare(job, share, text) {
-        shares[job] = share;
-        texts[job] = text;
-        onShare(shares.reduce((sum, value) => sum + value, 0) / jobs, texts.join("; "));
-      },
+      onShare,
     });
     return await run({ ...resumed, onNotice: undefined });
   } finally {

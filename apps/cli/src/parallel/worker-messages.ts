@@ -2,6 +2,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { loadCustomQuantizers } from "@kvquant/artifacts";
+import type { EvaluatedCache } from "@kvquant/eval";
 import { loadModel } from "@kvquant/model";
 import type { LanguageModel } from "@kvquant/model";
 import { decodeArtifact, encodeArtifact } from "@kvquant/quant";
@@ -28,9 +29,13 @@ export interface ModelTask {
   readonly quantizerFiles: readonly string[];
 }
 
-/** A compressed cache, as workers take it. */
-export function packCache({ name, artifact }: { readonly name: string; readonly artifact: KvqArtifact }): ModelTask["caches"][number] {
-  return { name, artifact: encodeArtifact(artifact) };
+/** The compressed ones of `caches` dealt out to at most `jobs` workers, with their parts of the threads; nothing where one alone would do it all. */
+export function dealCaches(caches: readonly EvaluatedCache[], { jobs, threads }: { readonly jobs: number; readonly threads: number }): Pick<ModelTask, "caches" | "threads">[] {
+  const compressed = caches.flatMap(({ name, artifact }) => (artifact === "fp16" ? [] : [{ name, artifact }]));
+  const count = Math.min(jobs, compressed.length);
+  if (count <= 1) return [];
+  const packed = compressed.map(({ name, artifact }) => ({ name, artifact: encodeArtifact(artifact) }));
+  return Array.from({ length: count }, (_, job) => ({ caches: packed.filter((_cache, index) => index % count === job), threads: Math.max(1, Math.floor(threads / count)) }));
 }
 
 /** What `answerTask` hands to the work. */
