@@ -1,34 +1,36 @@
 /** A folder that one process at a time may use: a file names its owner, and is taken over when that process is gone, however it ended. */
 
-import { randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { takeLockFile } from "@kvquant/model/files";
 import { KvquantError } from "@kvquant/spec";
 
 const FILE = "owner.json";
 
-/** Locks of this process, by path: a process is no stranger to itself. */
+/** Folders locked by this process: a process is no stranger to itself. */
 const held = new Set<string>();
 
 /**
  * Takes the folder, which is made when it is not there.
  * @param folder absolute path
  * @returns releases it
- * @throws UNAVAILABLE when a living process holds it
+ * @throws UNAVAILABLE when a living process holds it, IO_ERROR
  */
-export function lockFolder(folder: string): () => void {
-  mkdirSync(folder, { recursive: true });
-  const path = join(folder, FILE);
-  const owner = readOwner(path);
-  if (held.has(folder) || (owner !== undefined && isAlive(owner))) {
-    const who = held.has(folder) ? "this process" : `process ${owner?.process}`;
-    throw new KvquantError("UNAVAILABLE", `${folder}: in use by ${who}; a page store belongs to one process, give each its own path`);
-  }
-  // Written aside and renamed, so that a reader never sees half a file.
-  const aside = `${path}.${randomUUID()}`;
-  writeFileSync(aside, JSON.stringify({ process: process.pid, started: readStat(process.pid)?.started ?? "" }));
-  renameSync(aside, path);
+export async function lockFolder(folder: string): Promise<() => void> {
+  if (held.has(folder)) throw inUse(folder, "this process");
   held.add(folder);
+  const path = join(folder, FILE);
+  try {
+    await mkdir(folder, { recursive: true });
+    if (!(await takeLockFile(path, JSON.stringify(describeThisProcess()), isGone))) {
+      const owner = readOwner(await readFile(path, "utf8").catch(() => ""));
+      throw inUse(folder, owner === undefined ? "a process that is just starting" : `process ${owner.process}`);
+    }
+  } catch (error) {
+    held.delete(folder);
+    throw error;
+  }
   return () => {
     held.delete(folder);
     rmSync(path, { force: true });
@@ -41,13 +43,25 @@ interface Owner {
   readonly started: string;
 }
 
-function readOwner(path: string): Owner | undefined {
+function inUse(folder: string, who: string): KvquantError {
+  return new KvquantError("UNAVAILABLE", `${folder}: in use by ${who}; a page store belongs to one process, give each its own path`);
+}
+
+function describeThisProcess(): Owner {
+  return { process: process.pid, started: readStat(process.pid)?.started ?? "" };
+}
+
+function isGone(signature: string): boolean {
+  const owner = readOwner(signature);
+  return owner === undefined || !isAlive(owner);
+}
+
+/** Undefined when the signature names nobody. */
+function readOwner(signature: string): Owner | undefined {
   try {
-    return JSON.parse(readFileSync(path, "utf8")) as Owner;
-  } catch (error) {
-    // No file, or one that names nobody: nobody owns the folder.
-    if ((error as NodeJS.ErrnoException).code === "ENOENT" || error instanceof SyntaxError) return undefined;
-    throw error;
+    return JSON.parse(signature) as Owner;
+  } catch {
+    return undefined;
   }
 }
 

@@ -30,7 +30,7 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<PageStor
   check(typeof options.path === "string" && options.path !== "", "openLmdbStore: path", "a folder", options.path);
   checkMaxBytes("openLmdbStore", options.maxBytes);
   const folder = resolve(options.path);
-  const unlock = await tryTo("openLmdbStore", folder, async () => lockFolder(folder));
+  const unlock = await tryTo("openLmdbStore", folder, () => lockFolder(folder));
   try {
     const database = await openLmdbDatabase(folder, options.whenUnreadable ?? "refuse");
     return await makeStore({ database, folder, maxBytes: options.maxBytes, unlock });

@@ -1,0 +1,3 @@
+/** What other packages use of the files' own tools; an entry point of its own, so that no engine loads with it. */
+
+export { takeLockFile } from "./lock-file.js";
