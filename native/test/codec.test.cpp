@@ -337,6 +337,20 @@ void test_refused_plans() {
   for (float &x : made.x) x = 1e30f;
   if (encode(64) != KVQ_INVALID_ARGUMENT) wrong = "feedback that overflows is accepted";
   report(wrong.empty(), "plans without kernels are unsupported, others that make no sense invalid", wrong);
+
+  golden::page rotated = {};
+  rotated.family = "rotated-values", rotated.bits = 4, rotated.kv_heads = 1, rotated.head_dim = 64, rotated.tokens = 64, rotated.seed = 5;
+  golden::made_page values(rotated);
+  wrong.clear();
+  for (const kvq_isa isa : available_isas()) {
+    const exact_memory<uint8_t> out(200000), scratch(kvq_codec_scratch(1, 512));
+    kvq_encoded encoded;
+    for (float &x : values.x) x = 1e30f;
+    if (kvq_encode_values(isa, &values.value, values.x.data(), 64, out.data, scratch.data, &encoded) != KVQ_OK) wrong = "large values are refused";
+    for (float &x : values.x) x = 3e38f;
+    if (kvq_encode_values(isa, &values.value, values.x.data(), 64, out.data, scratch.data, &encoded) != KVQ_INVALID_ARGUMENT) wrong = "a rotation that overflows is accepted";
+  }
+  report(wrong.empty(), "values whose rotation leaves fp32 are refused", wrong);
 }
 
 void test_golden_changes(const std::vector<golden::page> &pages) {

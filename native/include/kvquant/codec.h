@@ -20,7 +20,8 @@ typedef struct kvq_encoded {
 /* Bytes of scratch (64-byte aligned) that the calls below need for a page. */
 size_t kvq_codec_scratch(uint32_t kv_heads, uint32_t head_dim);
 
-/* Encodes `tokens` rows (1 .. 64) of finite fp32 `x` [tokens, kv_heads * head_dim] into `out` (capacity: kvq_block_capacity). Bytes beyond the block stay untouched. */
+/* Encodes `tokens` rows (1 .. 64) of finite fp32 `x` [tokens, kv_heads * head_dim] into `out` (capacity: kvq_block_capacity). Bytes beyond the block stay untouched.
+   KVQ_INVALID_ARGUMENT when sums or differences of the rows leave fp32, so that a number of the block would be none; `out` is then unspecified up to the capacity. */
 kvq_status kvq_encode_keys(kvq_isa isa, const kvq_key_plan *plan, const float *x, uint32_t tokens, uint8_t *out, void *scratch, kvq_encoded *encoded);
 kvq_status kvq_encode_values(kvq_isa isa, const kvq_value_plan *plan, const float *x, uint32_t tokens, uint8_t *out, void *scratch, kvq_encoded *encoded);
 

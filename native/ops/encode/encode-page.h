@@ -20,8 +20,8 @@ inline kvq_status encode_keys_page(const kvq_key_plan &plan, const float *x, uin
 template <uint32_t Bits>
 inline kvq_status encode_values_of(const kvq_value_plan &plan, const float *x, uint32_t tokens, uint8_t *out, uint8_t *scratch_memory, kvq_encoded &encoded) {
   codec_scratch scratch(scratch_memory, plan.kv_heads, plan.head_dim);
-  if (plan.rotated) encode_rotated_values<Bits>(plan, x, tokens, out, scratch, encoded);
-  else encode_token_values<Bits>(plan, x, tokens, out, scratch, encoded);
+  if (plan.rotated) return encode_rotated_values<Bits>(plan, x, tokens, out, scratch, encoded);
+  encode_token_values<Bits>(plan, x, tokens, out, scratch, encoded);
   return KVQ_OK;
 }
 

@@ -136,8 +136,9 @@ inline void standardise(float *tile, uint32_t head_dim, const float *mean, const
   for (uint32_t vector = 0; vector < page_vectors; vector++) lanes::store(squares + vector * lanes::width, total[vector]);
 }
 
+// KVQ_INVALID_ARGUMENT when sums of the rotation have overflowed and a token's number is none.
 template <uint32_t Bits>
-inline void encode_rotated_values(const kvq_value_plan &plan, const float *x, uint32_t tokens, uint8_t *out, codec_scratch &scratch, kvq_encoded &encoded) {
+inline kvq_status encode_rotated_values(const kvq_value_plan &plan, const float *x, uint32_t tokens, uint8_t *out, codec_scratch &scratch, kvq_encoded &encoded) {
   const kvq_block_layout layout = kvq_value_layout(&plan);
   const uint32_t head_dim = plan.head_dim;
   const uint32_t columns = plan.kv_heads * head_dim;
@@ -155,6 +156,7 @@ inline void encode_rotated_values(const kvq_value_plan &plan, const float *x, ui
   float inverse[KVQ_PAGE_TOKENS] = {};
   for (uint32_t token = 0; token < tokens; token++) {
     span.set(token, 3.0f * __builtin_sqrtf(squares[token] / static_cast<float>(columns)));
+    if (!half_is_finite(span.bits[token])) return KVQ_INVALID_ARGUMENT;
     inverse[token] = inverse_of(span.value[token]);
   }
 
@@ -164,6 +166,7 @@ inline void encode_rotated_values(const kvq_value_plan &plan, const float *x, ui
     pack_values<Bits>(scratch.codes, head_dim, scratch.vectors, out + kvq_head_offset(&layout, head));
   }
   span.write(out + kvq_token_data_offset(&layout), tokens);
+  return KVQ_OK;
 }
 
 }  // namespace
