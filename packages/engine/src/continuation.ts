@@ -38,8 +38,8 @@ export function createContinuation(request: CheckedRequest, tokenizer: Tokenizer
       const part: TokenPart = { type: "token", token, text: piece.text, index: index++, ...probabilities(request, logits, token) };
       if (piece.stopped) return { part, finish: { reason: "stop", text: "" } };
       if (!isEnd && index < request.maxTokens) return { part };
-      const rest = stops.push(decoder.end());
-      return { part, finish: { reason: isEnd ? "end" : "length", text: rest.text + stops.end() } };
+      const rest = stops.end(decoder.end());
+      return { part, finish: { reason: rest.stopped ? "stop" : isEnd ? "end" : "length", text: rest.text } };
     },
   };
 }

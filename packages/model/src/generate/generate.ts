@@ -62,8 +62,8 @@ export async function* generate(
     present.add(token);
     generated.set(token, (generated.get(token) ?? 0) + 1);
     if (options.stopAtEnd !== false && model.tokenizer.eos.includes(token)) {
-      const rest = stops.push(decoder.end());
-      yield { token, text: rest.text + stops.end(), index, finish: "end" };
+      const rest = stops.end(decoder.end());
+      yield { token, text: rest.text, index, finish: rest.stopped ? "stop" : "end" };
       return;
     }
     const piece = stops.push(decoder.push(token));
@@ -72,8 +72,8 @@ export async function* generate(
       return;
     }
     if (index + 1 === options.maxTokens) {
-      const rest = stops.push(decoder.end());
-      yield { token, text: piece.text + rest.text + stops.end(), index, finish: "length" };
+      const rest = stops.end(decoder.end());
+      yield { token, text: piece.text + rest.text, index, finish: rest.stopped ? "stop" : "length" };
       return;
     }
     yield { token, text: piece.text, index };

@@ -11,7 +11,7 @@ function stream(pieces: readonly string[], stops: readonly string[]): { text: st
     text += result.text;
     if (result.stopped) return { text, stopped: true };
   }
-  return { text: text + watcher.end(), stopped: false };
+  return { text: text + watcher.end("").text, stopped: false };
 }
 
 describe("StopText", () => {
@@ -21,6 +21,13 @@ describe("StopText", () => {
 
   it("shows what only looked like the beginning of a stop string", () => {
     expect(stream(["a\n", "b\n", "\nc"], ["\n\n\n"])).toEqual({ text: "a\nb\n\nc", stopped: false });
+  });
+
+  it("finds a stop string that only the last piece completes, and gives back what was held otherwise", () => {
+    const stopped = new StopText(["ab"]);
+    expect([stopped.push("xa"), stopped.end("bc")]).toEqual([{ text: "x", stopped: false }, { text: "", stopped: true }]);
+    const whole = new StopText(["ab"]);
+    expect([whole.push("xa"), whole.end("c")]).toEqual([{ text: "x", stopped: false }, { text: "ac", stopped: false }]);
   });
 
   it("shows the same text however it is cut into pieces", () => {

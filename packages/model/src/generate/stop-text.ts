@@ -30,11 +30,12 @@ export class StopText {
     return { text, stopped: false };
   }
 
-  /** What was held back, when the stream ends. */
-  end(): string {
-    const text = this.#held;
+  /** Adds the last piece; what was held back comes with it. */
+  end(piece: string): StopResult {
+    const { text, stopped } = this.push(piece);
+    const held = this.#held;
     this.#held = "";
-    return text;
+    return { text: text + held, stopped };
   }
 
   /** Length of the longest end of the held text that some stop string begins with. */

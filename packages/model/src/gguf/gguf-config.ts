@@ -1,6 +1,7 @@
 /** The configuration of a model from GGUF metadata. */
 
 import { ropeScalingFromGguf } from "@kvquant/rope";
+import type { GgufRopeFactors } from "@kvquant/rope";
 import { KvquantError } from "@kvquant/spec";
 import { ARCHITECTURES, checkModelConfig } from "../config/model-config.js";
 import type { Architecture, ModelConfig } from "../config/model-config.js";
@@ -26,7 +27,6 @@ export function configFromGguf(header: GgufHeader): ModelConfig {
   const valueDim = metadata.integer(`${architecture}.attention.value_length`) ?? headDim;
   if (valueDim !== headDim) throw new KvquantError("UNSUPPORTED", `${metadata.path}: expected keys and values of one length, got ${headDim} and ${valueDim}`);
   const embedding = tensors.get("token_embd.weight");
-  const factors = tensors.get("rope_freqs.weight");
   const rotaryDim = metadata.integer(`${architecture}.rope.dimension_count`) ?? headDim;
   const config: ModelConfig = {
     architecture,
@@ -44,7 +44,7 @@ export function configFromGguf(header: GgufHeader): ModelConfig {
       headDim,
       rotaryDim,
       base: metadata.number(`${architecture}.rope.freq_base`) ?? 10000,
-      scaling: readRope(metadata.path, () => ropeScalingFromGguf(Object.fromEntries(metadata.entries), architecture, factors && readTensor(factors))),
+      scaling: readRope(metadata.path, () => ropeScalingFromGguf(Object.fromEntries(metadata.entries), architecture, ropeFactors(tensors))),
     },
     tiedEmbeddings: !tensors.has("output.weight"),
     attentionBias: tensors.has("blk.0.attn_q.bias"),
@@ -68,4 +68,13 @@ function sameForAllLayers(metadata: GgufMetadata, key: string): number | undefin
   const first: unknown = value[0];
   if (typeof first === "number" && value.every((count) => count === first)) return first;
   throw new KvquantError("UNSUPPORTED", `${metadata.path}: expected the same ${key} in all layers, got ${value.slice(0, 8).join(", ")}`);
+}
+
+function ropeFactors(tensors: GgufHeader["tensors"]): GgufRopeFactors | undefined {
+  const read = (name: string): Float32Array | undefined => {
+    const tensor = tensors.get(name);
+    return tensor && readTensor(tensor);
+  };
+  const [short, long] = [read("rope_factors_short.weight"), read("rope_factors_long.weight")];
+  return short !== undefined && long !== undefined ? { short, long } : read("rope_freqs.weight");
 }

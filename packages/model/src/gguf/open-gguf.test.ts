@@ -116,6 +116,14 @@ test("rope_freqs.weight becomes the scaling rule", async () => {
   expect((await open(writeGguf(metadata, tensors))).config.rope.scaling).toEqual({ type: "factors", factors: [1, 2, 4, 8] });
 });
 
+test("the two tensors of longrope become its short and long factors", async () => {
+  const { metadata, tensors } = smallModel();
+  tensors["rope_factors_short.weight"] = { shape: [4], data: Float32Array.of(1, 1, 1, 1) };
+  tensors["rope_factors_long.weight"] = { shape: [4], data: Float32Array.of(1, 2, 4, 8) };
+  const longrope = { ...metadata, "llama.rope.scaling.type": { string: "longrope" }, "llama.rope.scaling.original_context_length": { u32: 16 }, "llama.rope.scaling.attn_factor": { f32: 1.25 } };
+  expect((await open(writeGguf(longrope, tensors))).config.rope.scaling).toMatchObject({ type: "longrope", shortFactor: [1, 1, 1, 1], longFactor: [1, 2, 4, 8], originalMaxPositionEmbeddings: 16, attentionFactor: 1.25 });
+});
+
 test("linear and YaRN scaling are read from the metadata", async () => {
   const { metadata, tensors } = smallModel();
   const scaled = (type: string, more: Parameters<typeof writeGguf>[0] = {}) => writeGguf({ ...metadata, "llama.rope.scaling.type": { string: type }, "llama.rope.scaling.factor": { f32: 4 }, ...more }, tensors);

@@ -50,7 +50,7 @@ export async function openGguf(path: string): Promise<ModelFile> {
         if (part === "query" || part === "query_bias") return queries;
         return part === "key" || part === "key_bias" ? keys : undefined;
       },
-      ignores: (name) => name === "rope_freqs.weight" || name.endsWith("attn_rot_embd"),
+      ignores: (name) => /^rope_(freqs|factors_short|factors_long)\.weight$/.test(name) || name.endsWith("attn_rot_embd"),
     });
     return createModelFile({ path, config, tensors, tokenizerSource: tokenizerSourceOf(header.metadata), sources: [source] });
   } catch (error) {
