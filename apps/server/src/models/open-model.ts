@@ -10,6 +10,7 @@ import { checkContext, loadModel } from "@kvquant/model";
 import type { LanguageModel, ModelCacheOptions } from "@kvquant/model";
 import { KvquantError, PAGE_TOKENS } from "@kvquant/spec";
 import { createChatFormat } from "../chat/chat-format.js";
+import type { ChatFormat } from "../chat/chat-format.js";
 import type { Configuration, ModelConfiguration } from "../configuration/schema.js";
 import { createFidelityMonitor } from "../fidelity/fidelity-monitor.js";
 import type { FidelityMonitor } from "../fidelity/fidelity-monitor.js";
@@ -52,6 +53,7 @@ export async function openModel(settings: ModelConfiguration, options: OpenModel
     if (warning !== undefined) logger.log("warn", "model", { model: name, message: warning });
     const [opened] = await openCaches(model, [choice], { sinks: settings.sinks, dataOption: "kvquant calibrate --data", context: { signal, progress: logProgress(logger, name) } });
     const { artifact } = opened!;
+    const chat = openChat(model, configuredTemplate, (message) => logger.log("warn", "model", { model: name, message }));
     const cache: ModelCacheOptions = { artifact, quantizers: custom.quantizers, sinkTokens: settings.sinks, tailTokens: settings.tail };
     const engine = createServingEngine({
       model,
@@ -65,7 +67,6 @@ export async function openModel(settings: ModelConfiguration, options: OpenModel
       store,
       onEvent: (event) => logEvent(logger, name, event),
     });
-    const chat = createChatFormat(model.tokenizer, configuredTemplate);
     warmTokenizer(model);
     if (chat.template === "plain" && settings.chatTemplate === undefined) note("the model has no chat template: messages are written as plain lines of role and text");
     const monitor = artifact === "fp16" || configuration.fidelity.share === 0 ? undefined : startMonitor(model, cache, { ...options, name, engine });
@@ -142,6 +143,18 @@ function warmTokenizer({ tokenizer }: LanguageModel): void {
     tokenizer.encode(texts.join(" "), { addSpecial: false });
     tokenizer.encode(texts.join(" "), { addSpecial: false, parseSpecial: false });
   }
+}
+
+/** The chat format, tried on one message: a template of the operator's that fails is an error now, the model's own a warning, for completions need none. */
+function openChat({ tokenizer }: LanguageModel, configured: string | undefined, warn: (message: string) => void): ChatFormat {
+  const chat = createChatFormat(tokenizer, configured);
+  try {
+    chat.encode([{ role: "user", content: "Hello" }]);
+  } catch (error) {
+    if (chat.template === "configured") throw error;
+    warn(`chats will be refused: ${(error as Error).message}`);
+  }
+  return chat;
 }
 
 async function readTemplate(given: string | undefined): Promise<string | undefined> {
