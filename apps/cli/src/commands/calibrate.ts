@@ -11,6 +11,7 @@ import { formatBytes } from "../format.js";
 import type { Io } from "../io.js";
 import { addFitOptions, addModelOptions, addQuantizerOption, integerFrom } from "../options.js";
 import type { CalibrationOptions, ModelOptions, QuantizerOptions } from "../options.js";
+import { artifactPath } from "../result-path.js";
 import { UsageError } from "../usage-error.js";
 import { withModel } from "../with-model.js";
 
@@ -37,11 +38,11 @@ async function runCalibrate(name: string, options: CalibrateCommandOptions, io: 
   const choice = parseCacheChoice(options.cache, await loadCustomQuantizers(options.quantizer));
   if (choice.kind !== "preset") throw new UsageError(`--cache: expected a preset to fit, got ${options.cache}`);
   await withModel(name, { ...options, context }, async (model) => {
+    const path = await artifactPath(model.name, choice.name, options.output);
     const sinks = options.sinks === "auto" ? await findModelSinks(model, { data: options.data, dataOption: "--data", context }) : options.sinks;
     const calibration = await calibrate(model, { ...options, sinks, dataOption: "--data", replace: true, context });
     const artifact = await fitPreset(model, choice.preset, { calibration, context });
     const bytes = encodeArtifact(artifact);
-    const path = options.output ?? `${model.name.replaceAll(/[^\w.-]+/g, "-")}-${choice.name.replaceAll("/", "-")}.kvq`;
     await writeFileAtomically(path, bytes);
     context.print(`${path}: ${choice.name} for ${model.name}, ${formatBytes(bytes.length)}\n`);
     const { fromCache, seconds, loss } = calibration;

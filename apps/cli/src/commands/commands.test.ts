@@ -66,6 +66,14 @@ describe("kvquant calibrate", () => {
     expect(wrong.code).toBe(2);
   });
 
+  it.each(["calibrate", "plan"])("%s refuses a place where nothing can be written before the long work, not after it", async (command) => {
+    for (const output of [folder, join(data, "out.kvq")]) {
+      const { code, document, stderr } = await runJson([command, model, ...(command === "plan" ? ["--calibration-data"] : ["--data"]), data, "--sequences", "3", "--length", "160", "-o", output]);
+      expect([code, document.error.code, document.error.message]).toEqual([1, "IO_ERROR", expect.stringContaining(`cannot write ${output}`)]);
+      expect(stderr).not.toMatch(/calibrating|gathering|sensitivit/i);
+    }
+  });
+
   it("says what a preset lacks when statistics have no sensitivities", async () => {
     const { code, document } = await runJson(["calibrate", model, "--data", data, "--sequences", "1", "--length", "160", "--sensitivity", "none", "--cache", "kvq3", "-o", join(folder, "none.kvq")]);
     expect(code).toBe(1);

@@ -15,6 +15,7 @@ import type { Io } from "../io.js";
 import { addCalibrationOptions, addModelOptions, integerFrom, numberWithin } from "../options.js";
 import type { CalibrationOptions, ModelOptions } from "../options.js";
 import { referenceFolder } from "../reference-folder.js";
+import { artifactPath, checkWritable } from "../result-path.js";
 import { UsageError } from "../usage-error.js";
 import { withModel } from "../with-model.js";
 import { readScoredTokens } from "./eval.js";
@@ -62,13 +63,15 @@ async function runPlan(name: string, options: PlanOptions, io: Io): Promise<void
   const context = createContext(io, options);
   if (!options.verify && options.data !== undefined) throw new UsageError("--data: expected a plan that is run, got --no-verify; leave one of them out");
   await withModel(name, { ...options, context }, async (model) => {
+    const path = await artifactPath(model.name, "plan", options.output);
+    if (options.report !== undefined) await checkWritable(options.report);
     const scored = options.verify ? await readScoredTokens(model, options) : undefined;
     const calibration = await calibrate(model, { ...options, data: options.calibrationData, dataOption: "--calibration-data", context });
     const { sinkTokens } = calibration.statistics;
     const length = { tokens: options.context ?? model.config.contextLength, tailTokens: options.tail, sinkTokens };
     const input = await pricePlan(model, { calibration, length, context });
     const found = await findPlan(model, options, { input, calibration, scored, context });
-    await presentPlan(model, options, { ...found, input, context });
+    await presentPlan(model, options, { ...found, input, path, context });
   });
 }
 
@@ -137,10 +140,9 @@ function windowOf(model: LanguageModel, { window }: PlanOptions): number {
   return window ?? Math.min(defaultWindow, model.config.contextLength);
 }
 
-async function presentPlan(model: LanguageModel, options: PlanOptions, found: FoundPlan & { readonly input: PlanInput; readonly context: Context }): Promise<void> {
-  const { plan, artifact, rounds, input, context } = found;
+async function presentPlan(model: LanguageModel, options: PlanOptions, found: FoundPlan & { readonly input: PlanInput; readonly path: string; readonly context: Context }): Promise<void> {
+  const { plan, artifact, rounds, input, path, context } = found;
   const front = planFront(input);
-  const path = options.output ?? `${model.name.replaceAll(/[^\w.-]+/g, "-")}-plan.kvq`;
   const bytes = encodeArtifact(artifact);
   await writeFileAtomically(path, bytes);
   const last = rounds.at(-1);
