@@ -97,7 +97,7 @@ class Batch {
   size_t queries_ = 0, new_rows_ = 0, most_pages_ = 0, slots_ = 0;
   Packed packed_;
   uint64_t append_at_ = 0, keys_at_ = 0, values_at_ = 0, append_angles_at_ = 0;
-  uint64_t pages_at_ = 0, first_page_at_ = 0, exact_at_ = 0, query_at_ = 0, angles_at_ = 0;
+  uint64_t tables_at_ = 0, exact_at_ = 0, query_at_ = 0, angles_at_ = 0;
 };
 
 void Batch::pack_new_rows() {
@@ -125,32 +125,26 @@ void Batch::pack_new_rows() {
 }
 
 void Batch::pack_queries() {
-  size_t entries = 0;
   std::vector<LayerMirror::View> views;
   for (const Run &run : runs_) {
     for (size_t query = run.first; query < run.first + run.count; query++) {
       const LayerMirror::View &view = views.emplace_back(run.sequence->mirror->view(run.sequence->call, query));
-      entries += view.pages;
       most_pages_ = std::max<size_t>(most_pages_, view.pages);
       slots_ = std::max(slots_, view.exact);
     }
   }
   const size_t columns = shape_.query_columns(), angles = shape_.head_dim;
-  // One query reads the table that its mirror keeps on the device; several need theirs one after another.
-  pages_at_ = packed_.add<kvq_cuda_page>(queries_ == 1 ? 0 : entries);
-  first_page_at_ = packed_.add<uint32_t>(queries_ + 1);
+  tables_at_ = packed_.add<kvq_cuda_page_table>(queries_);
   exact_at_ = packed_.add<kvq_cuda_exact>(queries_ * slots_);
   query_at_ = packed_.add<float>(queries_ * columns);
   angles_at_ = packed_.add<float>(queries_ * angles);
-  uint32_t *first_page = packed_.at<uint32_t>(first_page_at_);
   size_t index = 0;
   for (const Run &run : runs_) {
     const LayerMirror &mirror = *run.sequence->mirror;
     std::copy_n(run.sequence->call.queries + run.first * columns, run.count * columns, packed_.at<float>(query_at_) + index * columns);
     for (const size_t end = index + run.count; index < end; index++) {
       const LayerMirror::View &view = views[index];
-      first_page[index + 1] = first_page[index] + view.pages;
-      if (queries_ > 1) std::copy_n(mirror.table().data(), view.pages, packed_.at<kvq_cuda_page>(pages_at_) + first_page[index]);
+      packed_.at<kvq_cuda_page_table>(tables_at_)[index] = {mirror.table(), view.pages};
       mirror.fill_exact(view, packed_.at<kvq_cuda_exact>(exact_at_) + index * slots_);
       kvq_cuda_fill_angles(&tables_.rope(), static_cast<double>(view.position), packed_.at<float>(angles_at_) + index * angles);
     }
@@ -159,11 +153,8 @@ void Batch::pack_queries() {
 
 kvq_cuda_attention Batch::attention(const Memory &sent, float *out) {
   kvq_cuda_attention p = {};
-  if (layer_ != nullptr && most_pages_ > 0) {
-    p.pages = queries_ == 1 ? device_pointer<kvq_cuda_page>(*runs_[0].sequence->mirror->device_table()) : device_pointer<kvq_cuda_page>(sent, pages_at_);
-    p.page_angles = device_pointer<float>(*tables_.page_angles());
-  }
-  p.first_page = device_pointer<uint32_t>(sent, first_page_at_);
+  if (layer_ != nullptr && most_pages_ > 0) p.page_angles = device_pointer<float>(*tables_.page_angles());
+  p.tables = device_pointer<kvq_cuda_page_table>(sent, tables_at_);
   p.exact = device_pointer<kvq_cuda_exact>(sent, exact_at_);
   p.query = device_pointer<float>(sent, query_at_);
   p.query_angles = device_pointer<float>(sent, angles_at_);

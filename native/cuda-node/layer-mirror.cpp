@@ -91,6 +91,20 @@ void LayerMirror::place_pages(const AttendCall &call) {
   }
 }
 
+// Sends what has changed of table_.
+void LayerMirror::upload_table() {
+  if (table_uploaded_ == table_.size()) return;
+  KernelSet &kernels = tables_->kernels();
+  const uint64_t needed = table_.size() * sizeof(kvq_cuda_page);
+  if (table_memory_ == nullptr || table_memory_->bytes() < needed) {
+    table_memory_ = Memory::allocate(kernels.shared_device(), std::max<uint64_t>(2 * needed, 1024), name() + ", table of " + std::to_string(table_.size()) + " pages");
+    table_uploaded_ = 0;
+  }
+  const uint64_t done = table_uploaded_ * sizeof(kvq_cuda_page);
+  kernels.stream().upload(table_memory_, done, table_.data() + table_uploaded_, needed - done);
+  table_uploaded_ = table_.size();
+}
+
 void LayerMirror::extend_chunks(const AttendCall &call) {
   if (sink_tokens() > 0 && sinks_ == nullptr) sinks_ = make_chunk(sink_tokens());
   const uint64_t open = call.length > start_ ? call.length - start_ : 0;
@@ -101,6 +115,7 @@ void LayerMirror::prepare(const AttendCall &call) {
   if (call.first + call.count != call.length || call.visible.size() != call.count) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected the newest tokens' queries, with the pages that each sees");
   for (const HostPage &page : call.pages) upload_page(page);
   place_pages(call);
+  upload_table();
   extend_chunks(call);
   for (size_t query = 0; query < call.count; query++) view(call, query);
   for (const HostRows &rows : call.rows) {
@@ -132,20 +147,6 @@ kvq_cuda_append_row LayerMirror::place_row(uint64_t position) const {
   const uint64_t place = sink ? position : position - start_;
   const Memory &chunk = sink ? *sinks_ : *chunks_[place / KVQ_PAGE_TOKENS];
   return {device_pointer<uint16_t>(chunk), static_cast<uint16_t>(sink ? sink_tokens() : KVQ_PAGE_TOKENS), static_cast<uint16_t>(place % KVQ_PAGE_TOKENS), 0};
-}
-
-const std::shared_ptr<Memory> &LayerMirror::device_table() {
-  KernelSet &kernels = tables_->kernels();
-  const uint64_t needed = table_.size() * sizeof(kvq_cuda_page);
-  if (table_memory_ == nullptr || table_memory_->bytes() < needed) {
-    const uint64_t bytes = std::max<uint64_t>(2 * needed, 1024);
-    table_memory_ = Memory::allocate(kernels.shared_device(), bytes, name() + ", table of " + std::to_string(table_.size()) + " pages");
-    table_uploaded_ = 0;
-  }
-  const uint64_t done = table_uploaded_ * sizeof(kvq_cuda_page);
-  kernels.stream().upload(table_memory_, done, table_.data() + table_uploaded_, needed - done);
-  table_uploaded_ = table_.size();
-  return table_memory_;
 }
 
 void LayerMirror::keep_rows(const AttendCall &call) {

@@ -72,7 +72,7 @@ class LayerMirror {
 
   // What follows is for attention (batch-attention.h), with the mutex of the kernels held.
   std::string name() const { return "layer " + std::to_string(layer_); }
-  // Uploads pages and makes room for exact tokens; nothing below fails for a call that was prepared. On error the pages that were uploaded stay.
+  // Uploads pages and the table of them, and makes room for exact tokens; nothing below fails for a call that was prepared. On error the pages that were uploaded stay.
   void prepare(const AttendCall &call);
   // What a query of a call sees: the first `pages`, and exact tokens from `exact_from` to its own `position`, which with the sinks are `exact` pieces.
   struct View {
@@ -84,9 +84,8 @@ class LayerMirror {
   void fill_exact(const View &view, kvq_cuda_exact *out) const;
   // Where an exact token lies; INVALID_ARGUMENT where there is no place for it.
   kvq_cuda_append_row place_row(uint64_t position) const;
-  // The page table, and the same on the device.
-  const std::vector<kvq_cuda_page> &table() const { return table_; }
-  const std::shared_ptr<Memory> &device_table();
+  // The page table on the device; null without pages.
+  const kvq_cuda_page *table() const { return table_.empty() ? nullptr : device_pointer<kvq_cuda_page>(*table_memory_); }
   // The exact tokens of a call are there; or, after a failure, nothing is known of exact tokens and of the page table.
   void keep_rows(const AttendCall &call);
   void forget_uploads() { sinks_valid_ = open_valid_ = table_uploaded_ = 0; }
@@ -95,6 +94,7 @@ class LayerMirror {
   uint32_t sink_tokens() const { return tables_->layer(layer_) == nullptr ? 0 : tables_->shape().sink_tokens; }
   void upload_page(const HostPage &page);
   void place_pages(const AttendCall &call);
+  void upload_table();
   void extend_chunks(const AttendCall &call);
   std::shared_ptr<Memory> make_chunk(uint32_t capacity) const;
 

@@ -23,7 +23,7 @@ enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char control[512];
 static long long calls_of_failing;
-static struct { long long allocations, bytes, streams, modules, events, contexts, calls, misuses, launches; } counters;
+static struct { long long allocations, bytes, streams, modules, events, contexts, calls, misuses, launches, uploaded; } counters;
 /* Which calls must fail is decided under the lock, in the order they come. */
 
 static long long number_after(const char *word, long long otherwise) {
@@ -164,7 +164,7 @@ EXPORT CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device) {
 EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
   if (attribute >= 900000) {
     pthread_mutex_lock(&lock);
-    const long long all[] = {counters.allocations, counters.bytes, counters.streams, counters.modules, counters.events, counters.contexts, depth, counters.calls, counters.misuses, counters.launches};
+    const long long all[] = {counters.allocations, counters.bytes, counters.streams, counters.modules, counters.events, counters.contexts, depth, counters.calls, counters.misuses, counters.launches, counters.uploaded};
     const int which = attribute - 900000;
     const int known = which < (int)(sizeof all / sizeof *all);
     if (known) *value = all[which] > INT32_MAX ? INT32_MAX : (int)all[which];
@@ -269,6 +269,7 @@ EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t by
   CURRENT(cuMemcpyHtoDAsync_v2);
   if (range_of(to, bytes) == NULL || !is(stream, STREAM)) return misuse(INVALID_VALUE);
   memcpy((void *)(uintptr_t)to, from, bytes);
+  counters.uploaded += (long long)bytes;
   return leave(SUCCESS);
 }
 

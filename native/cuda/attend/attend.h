@@ -26,6 +26,13 @@ struct kvq_cuda_page {
 };
 static_assert(sizeof(kvq_cuda_page) == 32, "read as 16-byte vectors");
 
+// The pages that a query sees: the first `count` of its sequence's table, which may lie anywhere.
+struct kvq_cuda_page_table {
+  const kvq_cuda_page *pages;
+  uint64_t count;
+};
+static_assert(sizeof(kvq_cuda_page_table) == 16, "read as a 16-byte vector");
+
 // Up to `capacity` exact tokens over all KV heads, in fp16:
 //   [kv_heads][3][capacity][head_dim]   part 0: keys rotated to their positions (times the attention factor), 1: values, 2: keys before RoPE (only encoding reads them)
 // Starts at a multiple of 64. Rows beyond `tokens` are not read.
@@ -41,8 +48,7 @@ inline size_t kvq_cuda_exact_bytes(uint32_t kv_heads, uint32_t head_dim, uint32_
 // The parameters of every kernel of this header.
 struct kvq_cuda_attention {
   // the batch
-  const kvq_cuda_page *pages;   // page tables of all sequences, one after another
-  const uint32_t *first_page;   // [sequences + 1] index of each sequence's first page in `pages`
+  const kvq_cuda_page_table *tables; // [sequences]
   const kvq_cuda_exact *exact;  // [sequences][exact_slots]: sinks, tail, open page; in any order
   const float *query;           // [sequences][query_stride]: [kv_heads * group][head_dim] before RoPE, channel order, not scaled
   const float *query_angles;    // [sequences][head_dim / 2][2]: cos, sin of the query's position, rotary pairs times the attention factor (kvq_cuda_fill_angles);
@@ -115,7 +121,7 @@ uint32_t kvq_cuda_half_shared_bytes(uint32_t head_dim);
 // Fills scratch sizes from shapes alone: call it with null scratch first, allocate, set scores, partials, arrivals, and call it again for the launches.
 // Needs of `attention`: sequences, kv_heads, group, head_dim, most_pages, exact_slots; for launches everything above "what kvq_cuda_plan_attention sets".
 kvq_cuda_attention_plan kvq_cuda_plan_attention(const kvq_cuda_device &device, const kvq_cuda_recipe &recipe, const kvq_cuda_attention &attention);
-// The same for a layer in fp16: `exact` holds every token of a sequence, 64 in each entry but the last; `pages`, `scores` and the tables of the layer are not read.
+// The same for a layer in fp16: `exact` holds every token of a sequence, 64 in each entry but the last; `tables`, `scores` and the tables of the layer are not read.
 kvq_cuda_attention_plan kvq_cuda_plan_half(const kvq_cuda_device &device, uint32_t head_dim, const kvq_cuda_attention &attention);
 
 #include "cuda/attend/plan.h"

@@ -176,9 +176,9 @@ struct key_kernel {
   }
 
   __device__ __forceinline__ void run(const block_place &place) const {
-    const uint32_t first_page = load_table(a.first_page + place.sequence), pages = load_table(a.first_page + place.sequence + 1) - first_page;
-    const uint32_t step = gridDim.x * warps, end = min(pages, a.window_first + a.window_pages);
-    const kvq_cuda_page *table = a.pages + first_page;
+    const kvq_cuda_page_table seen = load_page_table(a.tables + place.sequence);
+    const uint32_t step = gridDim.x * warps, end = min(static_cast<uint32_t>(seen.count), a.window_first + a.window_pages);
+    const kvq_cuda_page *table = seen.pages;
     uint32_t index = a.window_first + blockIdx.x * warps + threadIdx.x / 32;
     const bool sparse = !PageScales && a.key_outliers;
     page_data data;

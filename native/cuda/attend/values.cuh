@@ -169,9 +169,9 @@ struct value_kernel {
 
   __device__ __forceinline__ void run(uint32_t split) {
     const value_levels<Bits> levels(a.value_levels);
-    const uint32_t first_page = load_table(a.first_page + place.sequence), pages = load_table(a.first_page + place.sequence + 1) - first_page;
-    const uint32_t step = a.page_splits * warps, end = min(pages, a.window_first + a.window_pages);
-    const kvq_cuda_page *table = a.pages + first_page;
+    const kvq_cuda_page_table seen = load_page_table(a.tables + place.sequence);
+    const uint32_t step = a.page_splits * warps, end = min(static_cast<uint32_t>(seen.count), a.window_first + a.window_pages);
+    const kvq_cuda_page *table = seen.pages;
     uint32_t index = a.window_first + split * warps + warp;
     page_data data;
     const uint8_t *next = nullptr, *section = nullptr, *next_section = nullptr;

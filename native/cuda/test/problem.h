@@ -264,10 +264,8 @@ class attention_problem {
 
   void make_sequences(bool with_answer) {
     const uint32_t head_dim = shape.recipe.head_dim, heads = shape.kv_heads * shape.group;
-    std::vector<uint32_t> first_page = {0};
     uint32_t most_chunks = 0, most_pages = 0;
     for (const sequence_shape &s : shape.sequences) {
-      first_page.push_back(first_page.back() + s.pages);
       most_pages = std::max(most_pages, s.pages);
       most_chunks = std::max(most_chunks, (s.sinks > 0) + (s.tail + 63) / 64);
     }
@@ -297,8 +295,10 @@ class attention_problem {
       if (with_answer) solve(s, next_page, query.data() + first_query, position, keys, values);
       next_page += s.pages;
     }
-    attention.pages = memory_.place(places_);
-    attention.first_page = memory_.place(first_page);
+    const kvq_cuda_page *pages = memory_.place(places_);
+    std::vector<kvq_cuda_page_table> tables;
+    for (const sequence_shape &s : shape.sequences) tables.push_back({pages, s.pages}), pages += s.pages;
+    attention.tables = memory_.place(tables);
     attention.exact = memory_.place(exact);
     attention.query = memory_.place(query);
     attention.query_angles = memory_.place(query_angles);

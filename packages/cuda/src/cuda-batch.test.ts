@@ -84,6 +84,23 @@ describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
     for (const cache of caches) cache.dispose();
   });
 
+  it("upload what is new: a step costs no more after many pages than after few", async () => {
+    const options = optionsOf({ preset: "kvq2", shape: shapeOf(1, 2, 64) });
+    const uploaded = async (length: number): Promise<number> => {
+      const { caches, sequences } = await open(options, [length, length, length]);
+      const step = (): Promise<unknown> => Promise.all(caches.map((cache, index) => feedLast(cache, sequences[index]!, nextOf(cache))));
+      await step();
+      const before = on.driver.counts().uploaded;
+      await step();
+      const bytes = on.driver.counts().uploaded - before;
+      for (const cache of caches) cache.dispose();
+      return bytes;
+    };
+    const few = await uploaded(100);
+    expect(few).toBeGreaterThan(3 * 3 * 64 * 2 * 4); // a query of two heads, a key and a value of each
+    expect(await uploaded(100 + 64 * 20)).toBe(few);
+  });
+
   it("may be prompts and steps at once, and more queries than one set of launches takes", async () => {
     const options = optionsOf({ preset: "kvq2", shape: shapeOf(1, 1, 64) });
     const { caches, references, sequences } = await open(options, [70, 1, 200]);
@@ -113,7 +130,9 @@ describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
 
   it("share the pages of forks, and go on apart", async () => {
     const options = optionsOf({ preset: "nuq2-1%", shape: shapeOf(1, 2, 64) });
-    const { caches: [cache], references: [reference], sequences } = await open(options, [200]);
+    // Three at once: working memory has grown to what the batch below needs.
+    const { caches: [cache, ...rest], references: [reference], sequences } = await open(options, [200, 200, 200]);
+    for (const each of rest) each.dispose();
     const caches = [cache!, cache!.fork(), cache!.fork()];
     const references = [reference!, reference!.fork(), reference!.fork()];
     const blocks = cache!.layer(0).pages().reduce((sum, { key, value }) => sum + key.bytes.length + value.bytes.length, 0);
@@ -123,7 +142,7 @@ describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
     const before = held();
     const range = { from: 200, to: 201 };
     const answers = await Promise.all(caches.map((each, index) => feedLast(each, others[index]!, range)));
-    // Exact tokens of two forks, one sink and 16 to 79 others, a row with three parts in fp16; and no page.
+    // Exact tokens of two forks, one sink and 16 to 79 others, a row with three parts in fp16, and tables; and no page.
     const exact = 2 * (1 + 64 * 2) * 3 * 64 * 2;
     expect(blocks).toBeGreaterThan(5_000);
     expect(held() - before).toBeLessThan(exact + 5_000);
