@@ -1,27 +1,19 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadCustomQuantizers } from "@kvquant/artifacts";
 import { decodeArtifact, openArtifact } from "@kvquant/quant";
 import { makePage, makeStatistics } from "@kvquant/quant/testing";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run } from "./run.js";
+import { beforeAll, describe, expect, it } from "vitest";
+import { runText } from "./fixtures/run-command.js";
+import { useCacheFolder } from "./fixtures/temporary-folder.js";
 
 const model = fileURLToPath(new URL("../../../packages/model/fixtures/stories260k", import.meta.url));
-let folder: string;
-const cacheVariable = process.env["KVQUANT_CACHE"];
+const folder = useCacheFolder();
 
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "kvquant-custom-"));
-  process.env["KVQUANT_CACHE"] = join(folder, "cache");
   mkdirSync(join(folder, "cache"));
-});
-afterAll(() => {
-  if (cacheVariable === undefined) delete process.env["KVQUANT_CACHE"];
-  else process.env["KVQUANT_CACHE"] = cacheVariable;
-  rmSync(folder, { recursive: true, force: true });
 });
 
 let files = 0;
@@ -59,14 +51,6 @@ const body = (id: string, side: string): string => `pageQuantizer({
 })`;
 const factory = (result: string): string => `export default ({ pageQuantizer, storeHalf, loadHalf }) => (${result});`;
 const pair = (id: string): string => factory(`{ id: "${id}", key: ${body(`my/${id}-keys`, "key")}, value: ${body(`my/${id}-values`, "value")} }`);
-
-/** Standard output and error of a command line. */
-async function runText(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  let stdout = "";
-  let stderr = "";
-  const code = await run(argv, { stdout: { write: (text) => (stdout += text) }, stderr: { write: (text) => (stderr += text) }, signal: new AbortController().signal });
-  return { code, stdout, stderr };
-}
 
 describe("quantizers from files", () => {
   it("are a pair, a function of the kit, a promise of one, or a plain object", async () => {
@@ -131,7 +115,7 @@ describe("kvquant --quantizer", () => {
 
   it("evaluates, fits and generates with caches of one's own, beside those that are there", async () => {
     const file = writeModule(pair("mine"));
-    const evaluated = await runText("eval", model, "--data", text, "--calibration-data", text, "--context", "128", "--windows", "1", "--tail", "0,64", "--caches", "fp16,mine,int4-token", "--quantizer", file, ...calibration, "--json");
+    const evaluated = await runText(["eval", model, "--data", text, "--calibration-data", text, "--context", "128", "--windows", "1", "--tail", "0,64", "--caches", "fp16,mine,int4-token", "--quantizer", file, ...calibration, "--json"]);
     expect(evaluated.stderr).not.toContain("error");
     const { rows } = JSON.parse(evaluated.stdout) as { rows: { cache: string; tail: number; bitsPerValue: number; kldMean: number }[] };
     expect(rows.map(({ cache, tail }) => `${cache} ${tail}`)).toEqual(["fp16 0", "mine 0", "int4-token 0", "fp16 64", "mine 64", "int4-token 64"]);
@@ -141,37 +125,37 @@ describe("kvquant --quantizer", () => {
     expect(rows[1]!.kldMean).toBeLessThan(rows[2]!.kldMean);
 
     const artifact = join(folder, "mine.kvq");
-    expect((await runText("calibrate", model, "--data", text, ...calibration, "--cache", "mine", "--quantizer", file, "-o", artifact)).code).toBe(0);
+    expect((await runText(["calibrate", model, "--data", text, ...calibration, "--cache", "mine", "--quantizer", file, "-o", artifact])).code).toBe(0);
     const saved = decodeArtifact(readFileSync(artifact));
     expect(saved.cache).toBe("mine");
     expect(() => openArtifact(saved)).toThrowError(/got my\/mine-keys; pass the quantizer that made it/);
     const prompt = ["--prompt", "Once upon a time", "--max-tokens", "4", "--engine", "reference", "--json"];
-    const direct = await runText("generate", model, "--cache", "mine", "--quantizer", file, "--calibration-data", text, ...calibration, ...prompt);
-    const reopened = await runText("generate", model, "--cache", artifact, "--quantizer", file, ...prompt);
+    const direct = await runText(["generate", model, "--cache", "mine", "--quantizer", file, "--calibration-data", text, ...calibration, ...prompt]);
+    const reopened = await runText(["generate", model, "--cache", artifact, "--quantizer", file, ...prompt]);
     expect([direct.code, reopened.code]).toEqual([0, 0]);
     expect((JSON.parse(reopened.stdout) as { text: string }).text).toBe((JSON.parse(direct.stdout) as { text: string }).text);
-    const without = await runText("generate", model, "--cache", artifact, ...prompt);
+    const without = await runText(["generate", model, "--cache", artifact, ...prompt]);
     expect(without.code).toBe(1);
     expect(without.stderr).toContain("error UNSUPPORTED");
   });
 
   it("gives the worked example its row", async () => {
     const example = fileURLToPath(new URL("../../examples/custom-quantizer/quantizer.mjs", import.meta.url));
-    const { stdout } = await runText("eval", model, "--data", text, "--calibration-data", text, "--context", "128", "--windows", "1", "--tail", "0", "--caches", "fp16,mean-residual", "--quantizer", example, ...calibration);
+    const { stdout } = await runText(["eval", model, "--data", text, "--calibration-data", text, "--context", "128", "--windows", "1", "--tail", "0", "--caches", "fp16,mean-residual", "--quantizer", example, ...calibration]);
     // 3 bits, a half for 63 and 64 tokens of a channel, and one for the 8 channels of a head.
     expect(stdout).toMatch(/^mean-residual +0 +5\.25 /m);
   });
 
   it("says which of the user's functions failed, and where", async () => {
     const file = writeModule(factory(`{ id: "broken", key: { ...${body("my/broken", "key")}, fit: () => null.arrays } }`));
-    const { code, stderr } = await runText("calibrate", model, "--data", text, ...calibration, "--cache", "broken", "--quantizer", file, "-o", join(folder, "broken.kvq"));
+    const { code, stderr } = await runText(["calibrate", model, "--data", text, ...calibration, "--cache", "broken", "--quantizer", file, "-o", join(folder, "broken.kvq")]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/error INVALID_ARGUMENT: my\/broken: fit: expected a result, got TypeError: Cannot read properties of null/);
     expect(stderr).toContain(file.slice(file.lastIndexOf("/") + 1));
   });
 
   it("names caches of one's own when another one is asked for", async () => {
-    const { code, stderr } = await runText("eval", model, "--caches", "fp16,yours", "--quantizer", writeModule(pair("listed")));
+    const { code, stderr } = await runText(["eval", model, "--caches", "fp16,yours", "--quantizer", writeModule(pair("listed"))]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/expected one of fp16, listed, nuq4,.*got "yours"; a cache of your own needs its file, --quantizer/);
   });

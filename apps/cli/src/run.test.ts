@@ -1,30 +1,16 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run } from "./run.js";
+import { describe, expect, it } from "vitest";
+import { runText } from "./fixtures/run-command.js";
+import { useTemporaryFolder } from "./fixtures/temporary-folder.js";
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "kvquant-cli-"));
-});
-afterAll(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
-
-/** Runs a command line with its streams kept. */
-async function runCaptured(argv: readonly string[], signal = new AbortController().signal) {
-  let stdout = "";
-  let stderr = "";
-  const code = await run(argv, { stdout: { write: (text) => (stdout += text) }, stderr: { write: (text) => (stderr += text) }, signal });
-  return { code, stdout, stderr };
-}
+const folder = useTemporaryFolder();
 
 const commands = ["pull", "calibrate", "inspect", "generate", "eval", "new-quantizer", "demo"];
 
 describe("kvquant, the command line", () => {
   it.each(commands)("%s has help that names its options, on standard output with exit code 0", async (command) => {
-    const { code, stdout, stderr } = await runCaptured([command, "--help"]);
+    const { code, stdout, stderr } = await runText([command, "--help"]);
     expect(code).toBe(0);
     expect(stdout).toContain(`Usage: kvquant ${command}`);
     expect(stdout).toContain("--json");
@@ -32,7 +18,7 @@ describe("kvquant, the command line", () => {
   });
 
   it("lists the commands when asked for help", async () => {
-    const { code, stdout } = await runCaptured(["--help"]);
+    const { code, stdout } = await runText(["--help"]);
     expect(code).toBe(0);
     for (const command of commands) expect(stdout).toContain(`  ${command} `);
   });
@@ -59,14 +45,14 @@ describe("kvquant, the command line", () => {
     ["a new quantizer with a name that is no folder's", ["new-quantizer", "../mine"]],
     ["generating with an unknown preset", ["generate", "tiny", "--prompt", "x", "--cache", "kvq99"]],
   ])("answers %s with exit code 2, a message, and nothing on standard output", async (_name, argv) => {
-    const { code, stdout, stderr } = await runCaptured(argv);
+    const { code, stdout, stderr } = await runText(argv);
     expect(code).toBe(2);
     expect(stderr).not.toBe("");
     expect(stdout).toBe("");
   });
 
   it("prints usage errors as a JSON document too when asked for JSON", async () => {
-    const { code, stdout, stderr } = await runCaptured(["eval", "tiny", "--caches", "nuq9", "--json"]);
+    const { code, stdout, stderr } = await runText(["eval", "tiny", "--caches", "nuq9", "--json"]);
     expect(code).toBe(2);
     expect(stderr).toContain("error INVALID_ARGUMENT: ");
     const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
@@ -81,7 +67,7 @@ describe("kvquant, the command line", () => {
     ["an artifact that does not exist", () => ["inspect", join(folder, "none.kvq")]],
     ["an artifact that is no artifact", () => ["inspect", writeJunk("junk.kvq")]],
   ])("answers %s with exit code 1 and the error's code", async (_name, argv) => {
-    const { code, stdout, stderr } = await runCaptured([...argv(), "--json"]);
+    const { code, stdout, stderr } = await runText([...argv(), "--json"]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/error (UNAVAILABLE|IO_ERROR|CORRUPT_DATA|INVALID_ARGUMENT|UNSUPPORTED): \S/);
     expect(JSON.parse(stdout)).toMatchObject({ error: { code: expect.any(String), message: expect.any(String) } });

@@ -5,7 +5,7 @@ import { createRope } from "@kvquant/rope";
 import { createKvCache } from "./kv-cache.js";
 import type { KvCache } from "./kv-cache.js";
 import type { LayerAttention } from "./page-attention.js";
-import { createMirror } from "./test-page-attention.js";
+import { createMirror } from "./fixtures/mirror.js";
 import { feed, maximumDifference, randomSequence } from "./testing/test-sequence.js";
 import { float32Codec } from "./testing/index.js";
 

@@ -6,7 +6,7 @@ import type { RopeConfig } from "@kvquant/rope";
 import type { CacheShape } from "@kvquant/spec";
 
 import { createKvCache } from "./kv-cache.js";
-import { createMirror } from "./test-page-attention.js";
+import { createMirror } from "./fixtures/mirror.js";
 import { feed, maximumDifference, randomSequence } from "./testing/test-sequence.js";
 import { float32Codec, referenceCacheAttention } from "./testing/index.js";
 

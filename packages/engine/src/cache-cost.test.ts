@@ -1,26 +1,21 @@
 import type { KvCache } from "@kvquant/cache";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 
 import { createCacheCost } from "./cache-cost.js";
 import type { CacheCost } from "./cache-cost.js";
 import { createServingEngine } from "./create-serving-engine.js";
-import { collect, loadTiny, sampled } from "./fixtures/tiny.js";
-import type { Tiny } from "./fixtures/tiny.js";
+import { collect, sampled, useTiny } from "./fixtures/tiny.js";
 import { encodeProbePages } from "./probe-pages.js";
 
 const PAGE = 64;
 const TAIL = 64;
 
 describe.each(["kvq3", "nuq3-1%"])("sizes of %s caches", (preset) => {
-  let tiny: Tiny;
+  const tiny = useTiny(preset);
   let cost: CacheCost;
   beforeAll(async () => {
-    tiny = await loadTiny(preset);
     const { model, artifact } = tiny;
     cost = createCacheCost({ shape: model.shape, layers: artifact.layers, probe: encodeProbePages(artifact, undefined), sinkTokens: 1, tailTokens: TAIL });
-  });
-  afterAll(async () => {
-    await tiny.model.dispose();
   });
   const fill = async (tokens: number): Promise<KvCache> => {
     const cache = tiny.model.createCache({ artifact: tiny.artifact, tailTokens: TAIL });

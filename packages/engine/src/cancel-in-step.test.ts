@@ -1,16 +1,9 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 
 import { createServingEngine } from "./create-serving-engine.js";
-import { collect, content, loadTiny, sampled } from "./fixtures/tiny.js";
-import type { Tiny } from "./fixtures/tiny.js";
+import { collect, content, sampled, useTiny } from "./fixtures/tiny.js";
 
-let tiny: Tiny;
-beforeAll(async () => {
-  tiny = await loadTiny();
-});
-afterAll(async () => {
-  await tiny.model.dispose();
-});
+const tiny = useTiny();
 
 it("leaves no more and no less than it computed when a request is cancelled just as its step ends", async () => {
   const request = sampled(tiny.text(0, 208), 3, { maxTokens: 24 });

@@ -1,18 +1,16 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 
 import { createServingEngine } from "./create-serving-engine.js";
 import { mapStore } from "./fixtures/map-store.js";
-import { collect, content, loadTiny, sampled } from "./fixtures/tiny.js";
-import type { Tiny } from "./fixtures/tiny.js";
+import { collect, content, sampled, useTiny } from "./fixtures/tiny.js";
 import type { GenerationRequest } from "./generation.js";
 
-let tiny: Tiny;
+const tiny = useTiny();
 let requests: GenerationRequest[];
 let expected: unknown[];
 
 beforeAll(async () => {
-  tiny = await loadTiny();
   // A tree of prefixes: two beginnings, and ends that part at different places.
   requests = Array.from({ length: 6 }, (_, index) => sampled([...tiny.text(index % 2 === 0 ? 0 : 900, 100 + 30 * index), ...tiny.text(2000 + 100 * index, 15 + index)], index, { maxTokens: 10 + 12 * index }));
   expected = [];
@@ -20,9 +18,6 @@ beforeAll(async () => {
     await using engine = createServingEngine({ model: tiny.model, artifact: tiny.artifact, cacheBytes: 64 << 20, prefixReuse: false });
     expected.push(content(await collect(engine.submit(request))));
   }
-});
-afterAll(async () => {
-  await tiny.model.dispose();
 });
 
 const action = fc.oneof(

@@ -1,24 +1,20 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 
 import { createServingEngine } from "./create-serving-engine.js";
 import type { EngineEvent } from "./engine-event.js";
 import { mapStore } from "./fixtures/map-store.js";
-import { collect, content, loadTiny, runAll, sampled } from "./fixtures/tiny.js";
-import type { Result, Tiny } from "./fixtures/tiny.js";
+import { collect, content, runAll, sampled, useTiny } from "./fixtures/tiny.js";
+import type { Result } from "./fixtures/tiny.js";
 import type { GenerationRequest } from "./generation.js";
 import type { ServingEngine, ServingEngineOptions } from "./serving-engine.js";
 
-let tiny: Tiny;
+const tiny = useTiny();
 let requests: GenerationRequest[];
 let expected: unknown[];
 
 beforeAll(async () => {
-  tiny = await loadTiny();
   requests = Array.from({ length: 3 }, (_, index) => sampled([...tiny.text(0, 260), ...tiny.text(300 + 40 * index, 30)], index, { maxTokens: 12 }));
   expected = (await run({ prefixReuse: false }, (engine) => runAll(engine, requests))).map(content);
-});
-afterAll(async () => {
-  await tiny.model.dispose();
 });
 
 async function run<T>(options: Partial<ServingEngineOptions>, use: (engine: ServingEngine) => Promise<T>): Promise<T> {

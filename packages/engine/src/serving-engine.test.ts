@@ -1,23 +1,19 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 
 import { createServingEngine } from "./create-serving-engine.js";
 import type { EngineEvent } from "./engine-event.js";
-import { collect, content, loadTiny, runAll, sampled } from "./fixtures/tiny.js";
-import type { Result, Tiny } from "./fixtures/tiny.js";
+import { collect, content, runAll, sampled, useTiny } from "./fixtures/tiny.js";
+import type { Result } from "./fixtures/tiny.js";
 import type { GenerationRequest } from "./generation.js";
 import type { ServingEngine, ServingEngineOptions } from "./serving-engine.js";
 
-let tiny: Tiny;
+const tiny = useTiny();
 /** Eight requests: a shared beginning of 250 tokens, questions of their own, different seeds. */
 let requests: GenerationRequest[];
 
 beforeAll(async () => {
-  tiny = await loadTiny();
   const shared = tiny.text(0, 250);
   requests = Array.from({ length: 8 }, (_, index) => sampled([...shared, ...tiny.text(300 + 40 * index, 20 + 9 * index)], 100 + index));
-});
-afterAll(async () => {
-  await tiny.model.dispose();
 });
 
 const kinds: readonly ["kvq3" | "fp16" | "kvq3 on tiles", Partial<ServingEngineOptions>][] = [

@@ -1,19 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 
 import { createServingEngine } from "./create-serving-engine.js";
-import { collect, content, loadTiny, sampled } from "./fixtures/tiny.js";
-import type { Tiny } from "./fixtures/tiny.js";
+import { collect, content, sampled, useTiny } from "./fixtures/tiny.js";
 import type { GenerationPart } from "./generation.js";
 import { measureSplice } from "./measure-splice.js";
 import type { ServingEngine, ServingEngineOptions } from "./serving-engine.js";
 
-let tiny: Tiny;
-beforeAll(async () => {
-  tiny = await loadTiny();
-});
-afterAll(async () => {
-  await tiny.model.dispose();
-});
+const tiny = useTiny();
 
 const makeEngine = (options: Partial<ServingEngineOptions> = {}): ServingEngine => createServingEngine({ model: tiny.model, artifact: tiny.artifact, cacheBytes: 64 << 20, ...options });
 

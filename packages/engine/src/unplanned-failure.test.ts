@@ -1,16 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { createServingEngine } from "./create-serving-engine.js";
-import { collect, content, loadTiny, sampled } from "./fixtures/tiny.js";
-import type { Tiny } from "./fixtures/tiny.js";
+import { collect, content, sampled, useTiny } from "./fixtures/tiny.js";
 
-let tiny: Tiny;
-beforeAll(async () => {
-  tiny = await loadTiny();
-});
-afterAll(async () => {
-  await tiny.model.dispose();
-});
+const tiny = useTiny();
+
 afterEach(() => {
   vi.restoreAllMocks();
 });

@@ -1,16 +1,7 @@
-import { KvquantError } from "@kvquant/spec";
 import { describe, expect, test } from "vitest";
+import { codeOf } from "./fixtures/code-of.js";
 import { ropeFrequencies } from "./rope-frequencies.js";
 import { ropeScalingFromGguf } from "./rope-scaling-from-gguf.js";
-
-function codeOf(action: () => unknown): string | undefined {
-  try {
-    action();
-  } catch (error) {
-    return KvquantError.isInstance(error) ? error.code : "not a KvquantError";
-  }
-  return undefined;
-}
 
 const yarn = { "qwen2.rope.scaling.type": "yarn", "qwen2.rope.scaling.factor": 4, "qwen2.rope.scaling.original_context_length": 32768 };
 

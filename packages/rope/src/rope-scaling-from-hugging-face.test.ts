@@ -1,15 +1,6 @@
-import { KvquantError } from "@kvquant/spec";
 import { describe, expect, test } from "vitest";
+import { codeOf } from "./fixtures/code-of.js";
 import { ropeConfigFromHuggingFace, ropeScalingFromHuggingFace } from "./rope-scaling-from-hugging-face.js";
-
-function codeOf(action: () => unknown): string | undefined {
-  try {
-    action();
-  } catch (error) {
-    return KvquantError.isInstance(error) ? error.code : "not a KvquantError";
-  }
-  return undefined;
-}
 
 describe("ropeScalingFromHuggingFace", () => {
   test("no dictionary, null, and type default mean no scaling", () => {

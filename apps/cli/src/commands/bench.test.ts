@@ -1,37 +1,15 @@
 /** Every benchmark at sizes that take seconds: arguments, and the shape of the documents. The figures themselves mean nothing here. */
 
 import { backendInfo } from "@kvquant/cpu";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run } from "../run.js";
+import { describe, expect, it } from "vitest";
+import { runJson, runText } from "../fixtures/run-command.js";
+import { useCacheFolder } from "../fixtures/temporary-folder.js";
 
-let folder: string;
-const cacheVariable = process.env["KVQUANT_CACHE"];
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "kvquant-bench-"));
-  process.env["KVQUANT_CACHE"] = folder;
-});
-afterAll(() => {
-  if (cacheVariable === undefined) delete process.env["KVQUANT_CACHE"];
-  else process.env["KVQUANT_CACHE"] = cacheVariable;
-  rmSync(folder, { recursive: true, force: true });
-});
+useCacheFolder();
 
-async function runBench(argv: readonly string[], signal = new AbortController().signal) {
-  let stdout = "";
-  let stderr = "";
-  const code = await run(["bench", ...argv], { stdout: { write: (text) => (stdout += text) }, stderr: { write: (text) => (stderr += text) }, signal });
-  return { code, stdout, stderr };
-}
-
-async function runJson(argv: readonly string[], signal?: AbortSignal) {
-  const { code, stdout } = await runBench([...argv, "--json"], signal);
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- documents are read by the names the tests expect
-  return { code, document: JSON.parse(stdout) as any };
-}
+const runBench = (argv: readonly string[]) => runText(["bench", ...argv]);
+const runBenchJson = (argv: readonly string[], signal?: AbortSignal) => runJson(["bench", ...argv], signal);
 
 /** The worked example of a quantizer of one's own. */
 const example = fileURLToPath(new URL("../../../examples/custom-quantizer/quantizer.mjs", import.meta.url));
@@ -74,14 +52,14 @@ const { available, cpu, isa } = backendInfo();
 
 describe.skipIf(available)("kvquant bench without the native backend", () => {
   it("says that it has nothing to measure, and why", async () => {
-    const { code, document } = await runJson(["encode"]);
+    const { code, document } = await runBenchJson(["encode"]);
     expect([code, document.error.code]).toEqual([1, "NATIVE_UNAVAILABLE"]);
   });
 });
 
 describe.skipIf(!available)("kvquant bench (skipped without the native backend)", () => {
   it("attention prints a checked row for every size, number of threads and cache, fp16 first", async () => {
-    const { code, document } = await runJson(["attention", "--head-dims", "64", "--groups", "1,3", "--tokens", "256", "--threads", "1,2", "--caches", "kvq2,nuq3", "--repeats", "2", "--working-set", "1"]);
+    const { code, document } = await runBenchJson(["attention", "--head-dims", "64", "--groups", "1,3", "--tokens", "256", "--threads", "1,2", "--caches", "kvq2,nuq3", "--repeats", "2", "--working-set", "1"]);
     expect(code).toBe(0);
     expect(Object.keys(document)).toEqual(["cpu", "isa", "readBandwidth", "rows"]);
     expect(document).toMatchObject({ cpu, isa, readBandwidth: { 1: expect.any(Number), 2: expect.any(Number) } });
@@ -98,7 +76,7 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
   });
 
   it("encode prints the time of each side for both head dims", async () => {
-    const { code, document } = await runJson(["encode", "--caches", "kvq2,nuq3-1%,mean-residual", "--quantizer", example, "--repeats", "1"]);
+    const { code, document } = await runBenchJson(["encode", "--caches", "kvq2,nuq3-1%,mean-residual", "--quantizer", example, "--repeats", "1"]);
     expect(code).toBe(0);
     const caches = [["kvq2", "native"], ["nuq3-1%", "native"], ["mean-residual", "typescript"]];
     expect(document.rows.map((row: { headDim: number; cache: string; code: string }) => [row.headDim, row.cache, row.code])).toEqual([64, 128].flatMap((headDim) => caches.map((cache) => [headDim, ...cache])));
@@ -106,7 +84,7 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
   });
 
   it("memory agrees with the format on closed pages, and projects a layer to its model", async () => {
-    const { code, document } = await runJson(["memory", "--tokens", "2000", "--cache", "kvq3", "--shape", "llama-7b-layer"]);
+    const { code, document } = await runBenchJson(["memory", "--tokens", "2000", "--cache", "kvq3", "--shape", "llama-7b-layer"]);
     expect(code).toBe(0);
     // 30 pages of 64 tokens: codes, key scales and zeros, and one fp16 number a token for the values.
     expect(document.formulaBytes).toBe(30 * (32 * (64 * 48 + 256) + 32 * 64 * 48 + 128));
@@ -121,7 +99,7 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
     [["model", "tiny", "--caches", "fp16", "--depths", "10000000000", "--threads", "1"], /ask for fewer --caches or --depths/],
     [["model", "--random", "smollm2", "--caches", "fp16", "--depths", "10000000000", "--threads", "1"], /ask for fewer --caches or --depths/],
   ])("refuses what the machine cannot hold: %j", async (argv, remedy) => {
-    const { code, document } = await runJson(argv);
+    const { code, document } = await runBenchJson(argv);
     expect([code, document.error.code]).toEqual([1, "OUT_OF_CAPACITY"]);
     expect(document.error.message).toMatch(/expected .* of free memory, got /);
     expect(document.error.message).toMatch(remedy);
@@ -129,7 +107,7 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
 
   it("model prints decode rows for each depth, cache and batch, and rows of prompts", { timeout: 300_000 }, async () => {
     const argv = ["model", "tiny", "--caches", "fp16,kvq3", "--depths", "200,80", "--threads", "1", "--prefill", "96", "--batch", "2", "--steps", "2", "--rounds", "1", "--sequences", "1", "--length", "256"];
-    const { code, document } = await runJson(argv);
+    const { code, document } = await runBenchJson(argv);
     expect(code).toBe(0);
     expect(Object.keys(document)).toEqual(["cpu", "isa", "model", "rows"]);
     expect(document.rows.map((row: { cache: string; depth: number; batch: number }) => `${row.cache} ${row.depth} x ${row.batch}`)).toEqual(
@@ -147,7 +125,7 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
   });
 
   it("model decodes from random weights without reading anything", { timeout: 300_000 }, async () => {
-    const { code, document } = await runJson(["model", "--random", "smollm2", "--caches", "fp16,kvq2", "--depths", "192", "--threads", "2", "--steps", "1", "--rounds", "1"]);
+    const { code, document } = await runBenchJson(["model", "--random", "smollm2", "--caches", "fp16,kvq2", "--depths", "192", "--threads", "2", "--steps", "1", "--rounds", "1"]);
     expect(code).toBe(0);
     expect(document.rows).toMatchObject([
       { cache: "fp16", depth: 192, threads: 2, batch: 1, decodeTokensPerSecond: expect.any(Number), prefillTokensPerSecond: null },
@@ -159,7 +137,7 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
     const argv = ["capacity", "tiny", "--tokens", "256", "--threads", "1", "--caches", "fp16"];
     const bytesOfToken = 4 * 2 * 64 * 2 * 2; // layers, KV heads, head dim, keys and values, fp16
     for (const mebibytes of [3, 6]) {
-      const { code, document } = await runJson([...argv, "--memory", String(mebibytes)]);
+      const { code, document } = await runBenchJson([...argv, "--memory", String(mebibytes)]);
       const { sequences, shortest, cacheBytes, isLeast } = document.rows[0];
       expect([code, isLeast]).toEqual([0, false]);
       expect(sequences * 256 * bytesOfToken).toBeLessThanOrEqual(mebibytes * 2 ** 20);
@@ -176,7 +154,7 @@ describe.skipIf(!available)("kvquant bench (skipped without the native backend)"
   ])("%s stops when interrupted, with exit code 130", async (name, options) => {
     const controller = new AbortController();
     setTimeout(() => controller.abort(), 200);
-    const { code, document } = await runJson([name, ...options], controller.signal);
+    const { code, document } = await runBenchJson([name, ...options], controller.signal);
     expect([code, document.error.code]).toEqual([130, "CANCELLED"]);
   });
 

@@ -1,27 +1,13 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { DemoReport } from "../demo/run-demo.js";
-import { run } from "../run.js";
+import { runText } from "../fixtures/run-command.js";
+import { useCacheFolder } from "../fixtures/temporary-folder.js";
 
-let folder: string;
-const cacheVariable = process.env["KVQUANT_CACHE"];
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "kvquant-demo-"));
-  process.env["KVQUANT_CACHE"] = folder;
-});
-afterAll(() => {
-  if (cacheVariable === undefined) delete process.env["KVQUANT_CACHE"];
-  else process.env["KVQUANT_CACHE"] = cacheVariable;
-  rmSync(folder, { recursive: true, force: true });
-});
+useCacheFolder();
 
 it("the demo falls back to the embedded model aloud, and its rows order as their bits do", { timeout: 300_000 }, async () => {
-  let stdout = "";
-  let stderr = "";
-  const io = { stdout: { write: (text: string) => (stdout += text) }, stderr: { write: (text: string) => (stderr += text) }, signal: new AbortController().signal };
-  expect(await run(["demo", "--offline", "--jobs", "1", "--json"], io)).toBe(0);
+  const { code, stdout, stderr } = await runText(["demo", "--offline", "--jobs", "1", "--json"]);
+  expect(code).toBe(0);
   expect(stderr).toContain("using the embedded model tiny instead");
 
   const report = JSON.parse(stdout) as DemoReport;

@@ -1,31 +1,14 @@
 /** The fidelity suite on the embedded model, through the whole program. */
 
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { FidelityReport } from "@kvquant/eval";
-import { run } from "../run.js";
+import { runText } from "../fixtures/run-command.js";
+import { useCacheFolder } from "../fixtures/temporary-folder.js";
 
-let folder: string;
-const cacheVariable = process.env["KVQUANT_CACHE"];
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "kvquant-suite-"));
-  process.env["KVQUANT_CACHE"] = join(folder, "cache");
-});
-afterAll(() => {
-  if (cacheVariable === undefined) delete process.env["KVQUANT_CACHE"];
-  else process.env["KVQUANT_CACHE"] = cacheVariable;
-  rmSync(folder, { recursive: true, force: true });
-});
-
-async function runText(argv: readonly string[], signal = new AbortController().signal) {
-  let stdout = "";
-  let stderr = "";
-  const code = await run(argv, { stdout: { write: (text) => (stdout += text) }, stderr: { write: (text) => (stderr += text) }, signal });
-  return { code, stdout, stderr };
-}
+const folder = useCacheFolder();
 
 const common = ["eval", "tiny", "--sequences", "1", "--length", "512", "--caches", "kvq3,nuq2-1%", "--windows", "1", "--depths", "0.2,0.8"];
 const drift = ["--drift-prompts", "1", "--drift-prompt-tokens", "140", "--drift-tokens", "8"];

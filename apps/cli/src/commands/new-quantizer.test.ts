@@ -1,34 +1,19 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { loadCustomQuantizers } from "@kvquant/artifacts";
 import { makePage, makeStatistics, findBrokenLaws } from "@kvquant/quant/testing";
-import { run } from "../run.js";
+import { runText } from "../fixtures/run-command.js";
+import { useCacheFolder } from "../fixtures/temporary-folder.js";
 
 const model = fileURLToPath(new URL("../../../../packages/model/fixtures/stories260k", import.meta.url));
 const library = fileURLToPath(new URL("../../../../packages/quant/dist/index.js", import.meta.url));
-const cacheVariable = process.env["KVQUANT_CACHE"];
-let folder: string;
-
-async function runText(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  let stdout = "";
-  let stderr = "";
-  const code = await run(argv, { stdout: { write: (text) => (stdout += text) }, stderr: { write: (text) => (stderr += text) }, signal: new AbortController().signal });
-  return { code, stdout, stderr };
-}
+const folder = useCacheFolder();
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "kvquant-new-"));
-  process.env["KVQUANT_CACHE"] = join(folder, "cache");
-  expect(await runText("new-quantizer", "my-idea", "--parent", folder, "--json")).toMatchObject({ code: 0 });
-});
-afterAll(() => {
-  if (cacheVariable === undefined) delete process.env["KVQUANT_CACHE"];
-  else process.env["KVQUANT_CACHE"] = cacheVariable;
-  rmSync(folder, { recursive: true, force: true });
+  expect(await runText(["new-quantizer", "my-idea", "--parent", folder, "--json"])).toMatchObject({ code: 0 });
 });
 
 describe("kvquant new-quantizer", () => {
@@ -45,7 +30,7 @@ describe("kvquant new-quantizer", () => {
     const path = join(folder, "my-idea", "quantizer.mjs");
     const before = readFileSync(path, "utf8");
     writeFileSync(path, `${before}// mine\n`);
-    const { code, stderr } = await runText("new-quantizer", "my-idea", "--parent", folder);
+    const { code, stderr } = await runText(["new-quantizer", "my-idea", "--parent", folder]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/error INVALID_ARGUMENT: new-quantizer: expected a folder that does not exist yet/);
     expect(readFileSync(path, "utf8")).toBe(`${before}// mine\n`);
@@ -66,7 +51,7 @@ describe("kvquant new-quantizer", () => {
     const text = join(folder, "text.txt");
     writeFileSync(text, "Once upon a time Tom saw a big dog and ran to his mom. ".repeat(60));
     const calibration = ["--calibration-data", text, "--sequences", "1", "--length", "160", "--sensitivity", "none"];
-    const { code, stdout } = await runText("eval", model, "--data", text, ...calibration, "--context", "128", "--windows", "1", "--tail", "0", "--caches", "fp16,my-idea", "--quantizer", join(folder, "my-idea", "quantizer.mjs"));
+    const { code, stdout } = await runText(["eval", model, "--data", text, ...calibration, "--context", "128", "--windows", "1", "--tail", "0", "--caches", "fp16,my-idea", "--quantizer", join(folder, "my-idea", "quantizer.mjs")]);
     expect(code).toBe(0);
     // 4 heads of 8 channels: 4 bits, and 16 for each head of a token.
     expect(stdout).toMatch(/^my-idea +0 +6\.00 +6\.00 +6\.00/m);

@@ -1,35 +1,16 @@
 /** `kvquant plan` on the embedded model, through the whole program. */
 
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeArtifact } from "@kvquant/quant";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run } from "../run.js";
+import { describe, expect, it } from "vitest";
+import { runJson } from "../fixtures/run-command.js";
+import { useCacheFolder } from "../fixtures/temporary-folder.js";
 
-let folder: string;
-const cacheVariable = process.env["KVQUANT_CACHE"];
-
-async function runJson(argv: readonly string[], signal = new AbortController().signal) {
-  let stdout = "";
-  let stderr = "";
-  const code = await run([...argv, "--json"], { stdout: { write: (text) => (stdout += text) }, stderr: { write: (text) => (stderr += text) }, signal });
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- documents are read by the names the tests expect
-  return { code, stderr, document: JSON.parse(stdout) as any };
-}
+const folder = useCacheFolder();
 
 const calibration = ["--sequences", "1", "--length", "600", "--sensitivity", "fisher"];
 const plan = (name: string, ...more: string[]) => runJson(["plan", "tiny", ...calibration, "--window", "320", "-o", join(folder, name), ...more]);
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "kvquant-plan-"));
-  process.env["KVQUANT_CACHE"] = join(folder, "cache");
-});
-afterAll(() => {
-  if (cacheVariable === undefined) delete process.env["KVQUANT_CACHE"];
-  else process.env["KVQUANT_CACHE"] = cacheVariable;
-  rmSync(folder, { recursive: true, force: true });
-});
 
 describe("kvquant plan", { timeout: 120_000 }, () => {
   it("keeps to the bits, runs the plan, and writes an artifact that eval uses unchanged", async () => {

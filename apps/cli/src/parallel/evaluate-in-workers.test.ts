@@ -1,18 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { EvaluationReport } from "@kvquant/eval";
 import { isBuilt, runBuilt } from "./fixtures/run-built.js";
+import { useTemporaryFolder } from "../fixtures/temporary-folder.js";
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "kvquant-workers-"));
-});
-afterAll(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
+const folder = useTemporaryFolder();
 
 function evaluate(...argv: string[]) {
   const common = ["eval", "tiny", "--sequences", "1", "--length", "512", "--context", "320", "--windows", "1", "--json", "--quiet"];

@@ -1,16 +1,10 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { isBuilt, runBuilt } from "./fixtures/run-built.js";
+import { useTemporaryFolder } from "../fixtures/temporary-folder.js";
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "kvquant-suite-workers-"));
-});
-afterAll(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
+const folder = useTemporaryFolder();
 
 function suite(...argv: string[]) {
   const common = ["eval", "tiny", "--sequences", "1", "--length", "512", "--suite", "kld,drift,passkey", "--lengths", "320", "--windows", "2", "--trials", "2"];

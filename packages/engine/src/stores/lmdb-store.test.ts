@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { open } from "lmdb";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { keysOf } from "./fixtures/keys-of.js";
 import { bundleSource, readLines } from "./fixtures/run-source.js";
 import type { SourceProgram } from "./fixtures/run-source.js";
 import { openLmdbStore } from "./lmdb-store.js";
-import type { PageStore } from "../page-store.js";
 
 /** A small file system of its own needs the right to mount one. */
 const canMount = process.platform === "linux" && spawnSync("unshare", ["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).status === 0;
@@ -26,12 +26,6 @@ afterAll(async () => {
   await writer.remove();
   await rm(root, { recursive: true, force: true });
 });
-
-async function keysOf(store: PageStore): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const key of store.keys("")) keys.push(key);
-  return keys.sort();
-}
 
 describe("openLmdbStore", () => {
   it("holds the same records and the same number of bytes after a restart", async () => {

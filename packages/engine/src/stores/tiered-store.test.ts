@@ -1,5 +1,6 @@
 import { KvquantError } from "@kvquant/spec";
 import { describe, expect, it } from "vitest";
+import { keysOf } from "./fixtures/keys-of.js";
 import { memoryStore } from "./memory-store.js";
 import { tieredStore } from "./tiered-store.js";
 import type { TierFailure } from "./tiered-store.js";
@@ -17,12 +18,6 @@ function failing(store: PageStore, operations: readonly (keyof PageStore)[]): Pa
 async function* failingKeys(): AsyncGenerator<string> {
   yield "x";
   throw new KvquantError("UNAVAILABLE", "down");
-}
-
-async function keysOf(store: PageStore): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const key of store.keys("")) keys.push(key);
-  return keys.sort();
 }
 
 describe("tieredStore", () => {

@@ -9,6 +9,7 @@ import type { CudaPlan } from "@kvquant/cuda";
 import { addonIsBuilt, createFakeDriver, emulatedKernels } from "@kvquant/cuda/testing";
 import type { FakeDriver } from "@kvquant/cuda/testing";
 import { createRope } from "@kvquant/rope";
+import { tokensOf } from "./fixtures/engine-cases.js";
 import { createRandomModelFile, smallConfig } from "./fixtures/random-model-file.js";
 import { NativeEngine } from "./native-engine.js";
 
@@ -35,7 +36,7 @@ describe.skipIf(!addonIsBuilt() || !backendInfo().available)("a step of caches o
   });
 
   it("takes the launches of one sequence a layer, whatever their number, and gives each its logits", async () => {
-    const prompts = [20, 3, 70].map((length, shift) => Array.from({ length }, (_, index) => (index * 7 + shift) % config.vocabulary));
+    const prompts = [20, 3, 70].map((length, shift) => tokensOf(length, config.vocabulary, shift));
     const caches = prompts.map(() => plan.createCache());
     // Exact tokens: compressed ones differ by whole levels where a rounding in the layer below does.
     const references = prompts.map(() => createKvCache({ shape, rope: createRope(rope), layers: "fp16" }));

@@ -1,10 +1,9 @@
-import { createKvCache } from "@kvquant/cache";
-import { float32Codec } from "@kvquant/cache/testing";
+import { float32Codec, maximumDifference } from "@kvquant/cache/testing";
 import { backendInfo, createNativeCache, createThreads } from "@kvquant/cpu";
 import type { Isa, NativeKvCache } from "@kvquant/cpu";
-import { createRope } from "@kvquant/rope";
 import { afterAll, describe, expect, it } from "vitest";
 import type { ModelConfig } from "../config/model-config.js";
+import { architectures, tileCache, tokensOf } from "./fixtures/engine-cases.js";
 import { runTransformer } from "./fixtures/float64-transformer.js";
 import { createRandomModelFile, smallConfig } from "./fixtures/random-model-file.js";
 import { NativeEngine } from "./native-engine.js";
@@ -26,33 +25,9 @@ function nativeCache({ config, threads, isa }: NativeEngine): NativeKvCache {
   return createNativeCache({ shape: { layers, queryHeads, kvHeads, headDim }, rope, layers: "fp16", threads, isa });
 }
 
-function tileCache({ config, kernel }: NativeEngine) {
-  const { layers, queryHeads, kvHeads, headDim, rope } = config;
-  return createKvCache({ shape: { layers, queryHeads, kvHeads, headDim }, rope: createRope(rope), layers: "fp16", kernel });
-}
-
-const tokensOf = (length: number, vocabulary: number, shift = 3): number[] => Array.from({ length }, (_, index) => (index * 7 + shift) % vocabulary);
-
-function maximumDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  expect(a.length).toBe(b.length);
-  let worst = 0;
-  for (let index = 0; index < a.length; index++) {
-    const difference = Math.abs(a[index]! - b[index]!);
-    if (!(difference <= worst)) worst = difference;
-  }
-  return worst;
-}
-
 describe.skipIf(!available)("the native engine", () => {
-  const yarn = { headDim: 8, rotaryDim: 8, base: 10000, scaling: { type: "yarn", factor: 4, originalMaxPositionEmbeddings: 64 } } as const;
-  const cases: [string, ModelConfig][] = [
-    ["llama", smallConfig("llama")],
-    ["qwen2 with biases", smallConfig("qwen2")],
-    ["qwen3 with head norms", smallConfig("qwen3")],
-    ["llama with YaRN", smallConfig("llama", { rope: yarn })],
-  ];
   for (const isa of isas) {
-    it.each(cases)(`agrees with float64 loops for %s, ${isa}`, async (_, config) => {
+    it.each(architectures)(`agrees with float64 loops for %s, ${isa}`, async (_, config) => {
       const engine = createEngine(config, isa);
       const tokens = tokensOf(21, config.vocabulary);
       const expected = runTransformer(createRandomModelFile(config), tokens).logits;
@@ -119,9 +94,8 @@ describe.skipIf(!available)("the native engine", () => {
   it("runs caches of any codec through tiles, also under the protocol without a tail", async () => {
     const config = smallConfig("llama", { contextLength: 4096 });
     const engine = createEngine(config);
-    const { layers, queryHeads, kvHeads, headDim, rope } = config;
     const plan = { key: float32Codec(), value: float32Codec(), keyFrame: "pre-rope" as const };
-    const cache = createKvCache({ shape: { layers, queryHeads, kvHeads, headDim }, rope: createRope(rope), layers: [plan, plan], kernel: engine.kernel, quantizeOpenPage: true });
+    const cache = tileCache(engine, { layers: [plan, plan], quantizeOpenPage: true });
     const tokens = tokensOf(900, config.vocabulary);
     const expected = await engine.forward(tokens, nativeCache(engine));
     // Keys are rounded to fp16 before their rotation here and after it there.

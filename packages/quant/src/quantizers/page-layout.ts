@@ -18,7 +18,7 @@ import { TOKEN_ARRAY_BYTES } from "./token-data.js";
  * outliers   only with `outliers`, a section for each head: 32 B of 4-bit counts, fp16 deltas, u8 indices, zeros up to a multiple of 4
  * ```
  * Everything of fixed size comes first, so that the codes of every head start at a multiple of 64 bytes when the head dim is a multiple of 16.
- * Codes of missing tokens are 0. Pinned by golden/pages.txt and the golden hashes of quantizers.test.ts.
+ * Codes of missing tokens are 0. Pinned by golden/pages.txt and the golden hashes of page-layout.test.ts.
  */
 export interface PageLayout {
   readonly kvHeads: number;
