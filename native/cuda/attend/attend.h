@@ -29,9 +29,9 @@ static_assert(sizeof(kvq_cuda_page) == 32, "read as 16-byte vectors");
 // The pages that a query sees: the first `count` of its sequence's table, which may lie anywhere.
 struct kvq_cuda_page_table {
   const kvq_cuda_page *pages;
-  uint64_t count;
+  uint32_t count;
 };
-static_assert(sizeof(kvq_cuda_page_table) == 16, "read as a 16-byte vector");
+static_assert(sizeof(kvq_cuda_page_table) == 16, "laid out alike on the host and the device");
 
 // Up to `capacity` exact tokens over all KV heads, in fp16:
 //   [kv_heads][3][capacity][head_dim]   part 0: keys rotated to their positions (times the attention factor), 1: values, 2: keys before RoPE (only encoding reads them)

@@ -17,13 +17,8 @@ __device__ __forceinline__ kvq_cuda_page load_page(const kvq_cuda_page *from) {
   x.words[1] = load_table(reinterpret_cast<const uint4 *>(from) + 1);
   return x.page;
 }
-__device__ __forceinline__ kvq_cuda_page_table load_page_table(const kvq_cuda_page_table *from) {
-  union {
-    uint4 words;
-    kvq_cuda_page_table table;
-  } x;
-  x.words = load_table(reinterpret_cast<const uint4 *>(from));
-  return x.table;
+__device__ __forceinline__ const kvq_cuda_page *load_pages(const kvq_cuda_page_table *from) {
+  return reinterpret_cast<const kvq_cuda_page *>(load_table(reinterpret_cast<const unsigned long long *>(&from->pages)));
 }
 __device__ __forceinline__ kvq_cuda_exact load_exact(const kvq_cuda_exact *from) {
   union {

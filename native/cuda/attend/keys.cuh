@@ -176,9 +176,8 @@ struct key_kernel {
   }
 
   __device__ __forceinline__ void run(const block_place &place) const {
-    const kvq_cuda_page_table seen = load_page_table(a.tables + place.sequence);
-    const uint32_t step = gridDim.x * warps, end = min(static_cast<uint32_t>(seen.count), a.window_first + a.window_pages);
-    const kvq_cuda_page *table = seen.pages;
+    const kvq_cuda_page *table = load_pages(a.tables + place.sequence);
+    const uint32_t step = gridDim.x * warps, end = min(load_table(&a.tables[place.sequence].count), a.window_first + a.window_pages);
     uint32_t index = a.window_first + blockIdx.x * warps + threadIdx.x / 32;
     const bool sparse = !PageScales && a.key_outliers;
     page_data data;

@@ -152,6 +152,8 @@ struct value_kernel {
     const kvq_cuda_page page = load_page(from);
     return page.value + load_table(page.outliers + a.kv_heads + place.head);
   }
+  // The query whose weights the lane reads, recomputed each time: kept, it would be the register too many on sm_80.
+  __device__ __forceinline__ uint32_t own_query() const { return min(lane / 4, place.group - 1); }
   __device__ __forceinline__ uint8_t *own_tokens() const { return memory + at.tokens + warp * most_outliers; }
   __device__ __forceinline__ void add_outliers(const outlier_section &section) const {
     const uint8_t *token_of = own_tokens();
@@ -169,9 +171,8 @@ struct value_kernel {
 
   __device__ __forceinline__ void run(uint32_t split) {
     const value_levels<Bits> levels(a.value_levels);
-    const kvq_cuda_page_table seen = load_page_table(a.tables + place.sequence);
-    const uint32_t step = a.page_splits * warps, end = min(static_cast<uint32_t>(seen.count), a.window_first + a.window_pages);
-    const kvq_cuda_page *table = seen.pages;
+    const kvq_cuda_page *table = load_pages(a.tables + place.sequence);
+    const uint32_t step = a.page_splits * warps, end = min(load_table(&a.tables[place.sequence].count), a.window_first + a.window_pages);
     uint32_t index = a.window_first + split * warps + warp;
     page_data data;
     const uint8_t *next = nullptr, *section = nullptr, *next_section = nullptr;
@@ -188,7 +189,6 @@ struct value_kernel {
     for (uint32_t i = lane; i < place.group * HeadDim; i += 32) own_sums()[i] = 0;
     __syncwarp();
     await_previous_kernel();
-    const uint32_t query = min(lane / 4, place.group - 1);
     for (; index < end; index += step) {
       if (sparse) {
         outliers.ask_counts(section, lane);
@@ -197,7 +197,7 @@ struct value_kernel {
         if (index + 2 * step < end) next_section = section_of(table + index + 2 * step);
       }
       uint32_t high[4], low[4];
-      const float unit_weight = weigh(load_page(table + index).value, reinterpret_cast<const float4 *>(scores_of(a, place, index) + query * page_tokens + lane % 4 * 16), high, low);
+      const float unit_weight = weigh(load_page(table + index).value, reinterpret_cast<const float4 *>(scores_of(a, place, index) + own_query() * page_tokens + lane % 4 * 16), high, low);
       if (sparse) outliers.ask_entries(lane, own_tokens());
       if (!ahead) data.load(load_page(table + index).value, a.kv_heads, place.head, lane);
       multiply(data, levels, high, low, unit_weight);
