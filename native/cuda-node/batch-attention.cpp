@@ -192,7 +192,7 @@ kvq_cuda_append Batch::append(const Memory &sent, uint32_t *overflow) const {
 void Batch::run() {
   KernelSet &kernels = tables_.kernels();
   const uint64_t out_bytes = header_bytes() + queries_ * shape_.query_columns() * sizeof(float);
-  const auto sent = kernels.work(Work::kCall, packed_.bytes().size());
+  const auto sent = kernels.work(Work::kCall, packed_.size());
   const auto results = kernels.work(Work::kOut, out_bytes);
   kvq_cuda_attention p = attention(*sent, device_pointer<float>(*results, header_bytes()));
   const auto plan = [&] { return layer_ == nullptr ? kvq_cuda_plan_half(kernels.limits(), shape_.head_dim, p) : kvq_cuda_plan_attention(kernels.limits(), layer_->recipe, p); };
@@ -203,7 +203,7 @@ void Batch::run() {
   p.arrivals = device_pointer<uint32_t>(*arrivals);
 
   Stream &stream = kernels.stream();
-  stream.upload(sent, 0, packed_.bytes().data(), packed_.bytes().size());
+  stream.upload(sent, 0, packed_.take());
   stream.fill(results, 0, 0, header_bytes());
   if (new_rows_ > 0) kernels.launch(kvq_cuda_plan_append(append(*sent, device_pointer<uint32_t>(*results))));
   for (const kvq_cuda_launch &launch : plan().launches) kernels.launch(launch);

@@ -67,7 +67,7 @@ void LayerMirror::upload_page(const HostPage &page) {
   if (outliers) std::memcpy(bytes.data() + outliers_at, offsets.data(), offsets.size() * sizeof(uint32_t));
   KernelSet &kernels = tables_->kernels();
   auto memory = Memory::allocate(kernels.shared_device(), bytes.size(), name() + ", page " + std::to_string(pages_.size()) + ", " + std::to_string(page.key_bytes) + " bytes of keys and " + std::to_string(page.value_bytes) + " of values");
-  kernels.stream().upload(memory, 0, bytes.data(), bytes.size());
+  kernels.stream().upload(memory, 0, std::move(bytes));
   const Address start = memory->address();
   pages_.reserve(pages_.size() + 1);
   pages_.push_back({std::move(memory), start, start + value_at, outliers ? start + outliers_at : 0, page.encoded_tokens});

@@ -61,6 +61,12 @@ describe.skipIf(!addonIsBuilt())("a CUDA device", () => {
     expect([...out]).toEqual([1, 1, 1, 1, 7, 7, 7, 7, 1, 1, 1, 1]);
   });
 
+  it("uploads what the bytes were when it was called, however late the driver reads them", async () => {
+    driver.configure("late");
+    using device = createCudaDevice();
+    expect(await addFive(device)).toEqual(Uint32Array.from({ length: 1000 }, (_, index) => index + 5));
+  });
+
   it("refuses ranges outside device memory, ordinals that do not exist, kernels and images nobody has, each with its code", async () => {
     expect(() => createCudaDevice({ ordinal: 1 })).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", message: "device: expected one of the 1 devices, counted from 0, got 1" }));
     using device = createCudaDevice();
