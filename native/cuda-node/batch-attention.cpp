@@ -218,6 +218,18 @@ void fail(SequenceAttention &sequence, std::exception_ptr failure) {
   sequence.mirror->forget_uploads();
 }
 
+// Whether all of `count` fp32 numbers are.
+bool all_finite(const uint8_t *numbers, size_t count) {
+  constexpr uint32_t kExponent = 0x7f800000u;
+  bool finite = true;
+  for (size_t index = 0; index < count; index++) {
+    uint32_t bits;
+    std::memcpy(&bits, numbers + index * sizeof bits, sizeof bits);
+    finite &= (bits & kExponent) != kExponent;
+  }
+  return finite;
+}
+
 void Batch::read(const std::vector<uint8_t> &received) {
   const size_t columns = shape_.query_columns();
   const uint8_t *answers = received.data() + header_bytes();
@@ -227,6 +239,8 @@ void Batch::read(const std::vector<uint8_t> &received) {
     std::memcpy(&overflow, received.data() + index * sizeof overflow, sizeof overflow);
     if (overflow != 0) {
       fail(*sequence, std::make_exception_ptr(RuntimeError(KVQ_INVALID_ARGUMENT, sequence->mirror->name() + ": expected keys that fit fp16 after RoPE, got others")));
+    } else if (!all_finite(answers, count * columns)) {
+      fail(*sequence, std::make_exception_ptr(RuntimeError(KVQ_INVALID_ARGUMENT, sequence->mirror->name() + ": expected queries whose products with the keys fit fp16, got an answer that is not a number; use the cpu backend")));
     } else {
       std::memcpy(sequence->call.out + first * columns, answers, count * columns * sizeof(float));
       if (first == 0) sequence->mirror->keep_rows(sequence->call);
