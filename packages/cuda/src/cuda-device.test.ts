@@ -263,6 +263,24 @@ describe.skipIf(!addonIsBuilt())("a failing call of the driver", () => {
     expect(reported).toBeLessThan(60);
   });
 
+  it.each([214, 700, 716, 719])("that loses the device (%i) is told by every later call, with what to do, until the process is started again", async (code) => {
+    const device = createCudaDevice();
+    const memory = device.allocate(16);
+    const stream = device.createStream();
+    stream.fill(memory, 1, { offset: 0, bytes: 16 });
+    driver.configure(`fail=cuStreamSynchronize@1:${code} lost`);
+    const lost = { code: "NATIVE_UNAVAILABLE", message: expect.stringMatching(new RegExp(`\\(${code}\\): .*; the GPU is lost to this process, which has to be started again`)) };
+    await expect(stream.synchronize()).rejects.toMatchObject(lost);
+    await expect(stream.synchronize()).rejects.toMatchObject(lost);
+    await expect(stream.download(memory, new Uint8Array(16))).rejects.toMatchObject(lost);
+    for (const call of [() => device.allocate(1 << 26), () => device.memory(), () => device.createStream(), () => device.loadModule(image), () => stream.fill(memory, 0, { offset: 0, bytes: 1 }), () => device.dispose()]) {
+      expect(call).toThrow(expect.objectContaining(lost));
+    }
+    // Closed all the same.
+    expect(() => device.memory()).toThrow(expect.objectContaining({ code: "DISPOSED" }));
+    device.dispose();
+  });
+
   it("is not mistaken for another: a device out of memory says OUT_OF_CAPACITY, and works on", async () => {
     driver.configure("fail=cuMemAlloc_v2@1:2");
     using device = createCudaDevice();
