@@ -41,7 +41,7 @@ size_t widest(const SequenceAttention &sequence) {
 // Takes batches off the calls that have not failed, in order, until all of their queries are in one.
 class Batches {
  public:
-  explicit Batches(std::vector<SequenceAttention> &sequences) : sequences_(sequences) {}
+  Batches(std::vector<SequenceAttention> &sequences, uint32_t kv_heads) : sequences_(sequences), most_queries_(std::clamp<size_t>(kvq_cuda_most_rows / kv_heads, 1, kBatchQueries)) {}
 
   // Empty at the end.
   std::vector<Run> next() {
@@ -51,7 +51,7 @@ class Batches {
       SequenceAttention &sequence = sequences_[index_];
       if (sequence.failure != nullptr) continue;
       most = std::max(most, widest(sequence));
-      const size_t room = std::clamp<size_t>(kBatchPages / most, 1, kBatchQueries);
+      const size_t room = std::clamp<size_t>(kBatchPages / most, 1, most_queries_);
       if (queries >= room) break;
       const size_t count = std::min(room - queries, sequence.call.count - query_);
       if (count > 0) runs.push_back({&sequence, query_, count});
@@ -64,6 +64,7 @@ class Batches {
 
  private:
   std::vector<SequenceAttention> &sequences_;
+  const size_t most_queries_;
   size_t index_ = 0, query_ = 0;
 };
 
@@ -262,7 +263,7 @@ void attend_together(CacheTables &tables, size_t layer, std::vector<SequenceAtte
     }
   }
   try {
-    Batches batches(sequences);
+    Batches batches(sequences, tables.shape().kv_heads);
     for (auto runs = batches.next(); !runs.empty(); runs = batches.next()) Batch(tables, layer, runs).run();
   } catch (...) {
     kernels.forget_arrivals();

@@ -117,7 +117,11 @@ void LayerMirror::prepare(const AttendCall &call) {
   place_pages(call);
   upload_table();
   extend_chunks(call);
-  for (size_t query = 0; query < call.count; query++) view(call, query);
+  const size_t most = tables_->layer(layer_) == nullptr ? SIZE_MAX : kvq_cuda_most_exact_slots(tables_->shape().head_dim);
+  for (size_t query = 0; query < call.count; query++) {
+    const size_t exact = view(call, query).exact;
+    if (exact > most) throw RuntimeError(KVQ_UNSUPPORTED, name() + ": expected at most " + std::to_string(most) + " pieces of 64 exact tokens that a query sees, got " + std::to_string(exact) + "; use fewer tailTokens");
+  }
   for (const HostRows &rows : call.rows) {
     for (size_t index = 0; index < rows.count; index++) place_row(rows.position + index);
   }
