@@ -48,7 +48,7 @@ describe.skipIf(!addonIsBuilt())("limits of devices", () => {
     using cache = createCudaCache({ ...options, kernels: on.kernels });
     const numbers = new Float32Array(256 * 300 * 64);
     // Kernels that do nothing leave what memory holds, which may be no number.
-    await feedLast(cache, { shape: options.shape, q: numbers, k: numbers, v: numbers }, { from: 0, to: 256, rows: 256 }).catch((error: unknown) => expect(error).toMatchObject({ message: expect.stringMatching(/not a number/) }));
+    await feedLast(cache, { shape: options.shape, tokens: 256, q: numbers, k: numbers, v: numbers }, { from: 0, to: 256, rows: 256 }).catch((error: unknown) => expect(error).toMatchObject({ message: expect.stringMatching(/not a number/) }));
     // One that appends, and one that attends for 218 queries at most.
     expect(on.driver.counts().launches).toBeGreaterThan(1);
   });
