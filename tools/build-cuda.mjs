@@ -7,7 +7,7 @@
 //
 // nvcc: what KVQUANT_NVCC names, or nvcc on the PATH, or the wheels that PyPI has of it, which are installed into native/build-cuda/toolkit (Python 3 with pip).
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { delimiter, join, relative } from "node:path";
+import { delimiter, dirname, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { interfaceHash } from "../packages/cuda/scripts/interface-hash.mjs";
 import { runCommand } from "./run-command.mjs";
@@ -154,14 +154,24 @@ async function build({ nvcc, subset, bench, write }) {
   return problems.length === 0;
 }
 
+/**
+ * Where the linker finds the CUDA runtime: installed toolkits have it in lib64, which nvcc knows; the wheels of PyPI in lib, which it does not.
+ * @param {string} nvcc @returns {string[]} options of nvcc
+ */
+export function runtimeFolders(nvcc) {
+  const folder = join(dirname(dirname(nvcc)), "lib");
+  return existsSync(join(folder, "libcudart_static.a")) ? ["-L", folder] : [];
+}
+
 /** @param {string} nvcc @param {(text: string) => void} write */
 async function buildBench(nvcc, write) {
   const folder = join(out, "bench");
   mkdirSync(folder, { recursive: true });
   const library = join(root, "packages", "cpu", "build", "Release", "native", "ops");
+  if (!existsSync(library)) throw new Error(`expected the objects of the CPU library in ${relative(root, library)}, got none; build them with "npm --prefix packages/cpu run build:addon"`);
   const objects = readdirSync(library, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".o")).map((name) => join(library, name));
   const sources = [...Object.values(families), "tables/tables.cpp", "bench/bench.cu"].map((source) => join(root, "native", "cuda", source));
-  await run(nvcc, [...common, "-arch=native", "-DKVQ_SUBSET=2", "-t", "0", ...sources, ...objects, "-o", join(folder, "bench")]);
+  await run(nvcc, [...common, "-arch=native", "-DKVQ_SUBSET=2", "-t", "0", ...sources, ...objects, ...runtimeFolders(nvcc), "-o", join(folder, "bench")]);
   write("bench program: native/build-cuda/bench/bench\n");
 }
 

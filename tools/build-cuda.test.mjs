@@ -1,5 +1,8 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { findProblems, parseResources, residentWarps } from "./build-cuda.mjs";
+import { findProblems, parseResources, residentWarps, runtimeFolders } from "./build-cuda.mjs";
 
 const printed = `
 ptxas info    : Compiling entry function 'kvq_keys_page_4_128' for 'sm_90'
@@ -32,5 +35,20 @@ describe("the report of the kernel build", () => {
     expect(residentWarps(128, 128, "sm_90")).toBe(16);
     expect(residentWarps(255, 128, "sm_80")).toBe(8);
     expect(residentWarps(32, 256, "sm_120")).toBe(48);
+  });
+});
+
+describe("the link of the bench program", () => {
+  it("finds the CUDA runtime of the wheels, which nvcc does not look for, and leaves installed toolkits to nvcc", () => {
+    const toolkit = mkdtempSync(join(tmpdir(), "kvquant-toolkit-"));
+    try {
+      const nvcc = join(toolkit, "bin", "nvcc");
+      mkdirSync(join(toolkit, "lib"));
+      expect(runtimeFolders(nvcc)).toEqual([]);
+      writeFileSync(join(toolkit, "lib", "libcudart_static.a"), "");
+      expect(runtimeFolders(nvcc)).toEqual(["-L", join(toolkit, "lib")]);
+    } finally {
+      rmSync(toolkit, { recursive: true });
+    }
   });
 });

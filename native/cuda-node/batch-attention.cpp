@@ -12,7 +12,7 @@ namespace kvquant::cuda {
 
 namespace {
 
-// Queries of a batch, and pages or exact pieces of its longest query times its queries: working memory stays below some megabytes.
+// Queries of a batch, and pages or exact pieces of its longest query times its queries: with 32 query heads its scores take 134 MB at most (attend/plan.h), and most batches far less.
 constexpr size_t kBatchQueries = 256;
 constexpr size_t kBatchPages = size_t{1} << 16;
 
@@ -41,7 +41,7 @@ size_t widest(const SequenceAttention &sequence) {
 // Takes batches off the calls that have not failed, in order, until all of their queries are in one.
 class Batches {
  public:
-  explicit Batches(std::vector<SequenceAttention> &sequences) : sequences_(sequences) {}
+  Batches(std::vector<SequenceAttention> &sequences, uint32_t kv_heads) : sequences_(sequences), most_queries_(std::clamp<size_t>(kvq_cuda_most_rows / kv_heads, 1, kBatchQueries)) {}
 
   // Empty at the end.
   std::vector<Run> next() {
@@ -51,7 +51,7 @@ class Batches {
       SequenceAttention &sequence = sequences_[index_];
       if (sequence.failure != nullptr) continue;
       most = std::max(most, widest(sequence));
-      const size_t room = std::clamp<size_t>(kBatchPages / most, 1, kBatchQueries);
+      const size_t room = std::clamp<size_t>(kBatchPages / most, 1, most_queries_);
       if (queries >= room) break;
       const size_t count = std::min(room - queries, sequence.call.count - query_);
       if (count > 0) runs.push_back({&sequence, query_, count});
@@ -64,6 +64,7 @@ class Batches {
 
  private:
   std::vector<SequenceAttention> &sequences_;
+  const size_t most_queries_;
   size_t index_ = 0, query_ = 0;
 };
 
@@ -192,7 +193,7 @@ kvq_cuda_append Batch::append(const Memory &sent, uint32_t *overflow) const {
 void Batch::run() {
   KernelSet &kernels = tables_.kernels();
   const uint64_t out_bytes = header_bytes() + queries_ * shape_.query_columns() * sizeof(float);
-  const auto sent = kernels.work(Work::kCall, packed_.bytes().size());
+  const auto sent = kernels.work(Work::kCall, packed_.size());
   const auto results = kernels.work(Work::kOut, out_bytes);
   kvq_cuda_attention p = attention(*sent, device_pointer<float>(*results, header_bytes()));
   const auto plan = [&] { return layer_ == nullptr ? kvq_cuda_plan_half(kernels.limits(), shape_.head_dim, p) : kvq_cuda_plan_attention(kernels.limits(), layer_->recipe, p); };
@@ -203,7 +204,7 @@ void Batch::run() {
   p.arrivals = device_pointer<uint32_t>(*arrivals);
 
   Stream &stream = kernels.stream();
-  stream.upload(sent, 0, packed_.bytes().data(), packed_.bytes().size());
+  stream.upload(sent, 0, packed_.take());
   stream.fill(results, 0, 0, header_bytes());
   if (new_rows_ > 0) kernels.launch(kvq_cuda_plan_append(append(*sent, device_pointer<uint32_t>(*results))));
   for (const kvq_cuda_launch &launch : plan().launches) kernels.launch(launch);
@@ -218,6 +219,18 @@ void fail(SequenceAttention &sequence, std::exception_ptr failure) {
   sequence.mirror->forget_uploads();
 }
 
+// Whether all of `count` fp32 numbers are.
+bool all_finite(const uint8_t *numbers, size_t count) {
+  constexpr uint32_t kExponent = 0x7f800000u;
+  bool finite = true;
+  for (size_t index = 0; index < count; index++) {
+    uint32_t bits;
+    std::memcpy(&bits, numbers + index * sizeof bits, sizeof bits);
+    finite &= (bits & kExponent) != kExponent;
+  }
+  return finite;
+}
+
 void Batch::read(const std::vector<uint8_t> &received) {
   const size_t columns = shape_.query_columns();
   const uint8_t *answers = received.data() + header_bytes();
@@ -227,6 +240,8 @@ void Batch::read(const std::vector<uint8_t> &received) {
     std::memcpy(&overflow, received.data() + index * sizeof overflow, sizeof overflow);
     if (overflow != 0) {
       fail(*sequence, std::make_exception_ptr(RuntimeError(KVQ_INVALID_ARGUMENT, sequence->mirror->name() + ": expected keys that fit fp16 after RoPE, got others")));
+    } else if (!all_finite(answers, count * columns)) {
+      fail(*sequence, std::make_exception_ptr(RuntimeError(KVQ_INVALID_ARGUMENT, sequence->mirror->name() + ": expected queries whose products with the keys fit fp16, got an answer that is not a number; use the cpu backend")));
     } else {
       std::memcpy(sequence->call.out + first * columns, answers, count * columns * sizeof(float));
       if (first == 0) sequence->mirror->keep_rows(sequence->call);
@@ -248,7 +263,7 @@ void attend_together(CacheTables &tables, size_t layer, std::vector<SequenceAtte
     }
   }
   try {
-    Batches batches(sequences);
+    Batches batches(sequences, tables.shape().kv_heads);
     for (auto runs = batches.next(); !runs.empty(); runs = batches.next()) Batch(tables, layer, runs).run();
   } catch (...) {
     kernels.forget_arrivals();

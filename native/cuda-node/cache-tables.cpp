@@ -20,6 +20,7 @@ CacheTables::CacheTables(std::shared_ptr<KernelSet> kernels, const CacheShape &s
   const uint64_t bytes = offsets.size() * sizeof(uint32_t);
   offset_angles_ = Memory::allocate(kernels_->shared_device(), bytes, "angles within a page, " + std::to_string(bytes) + " bytes");
   kernels_->stream().upload(offset_angles_, 0, offsets.data(), bytes);
+  bytes_ += bytes;
   for (const Codecs &codecs : layers) layers_.push_back(codecs.key == nullptr ? nullptr : make_layer(codecs));
   kernels_->stream().synchronize();
 }
@@ -47,18 +48,13 @@ std::unique_ptr<LayerTables> CacheTables::make_layer(const Codecs &codecs) {
   const uint64_t bytes = numbers.size() * sizeof(float);
   layer->memory = Memory::allocate(kernels_->shared_device(), bytes, "scales of a layer, " + std::to_string(bytes) + " bytes");
   kernels_->stream().upload(layer->memory, 0, numbers.data(), bytes);
+  bytes_ += bytes;
   const float *first = device_pointer<float>(*layer->memory);
   layer->key_scale = first;
   layer->key_zero = first + columns;
   layer->value_mean = first + 2 * columns;
   layer->value_deviation = first + 3 * columns;
   return layer;
-}
-
-uint64_t CacheTables::bytes() const {
-  uint64_t bytes = offset_angles_->bytes() + (page_angles_ == nullptr ? 0 : page_angles_->bytes());
-  for (const auto &layer : layers_) bytes += layer == nullptr ? 0 : layer->memory->bytes();
-  return bytes;
 }
 
 uint32_t CacheTables::angle_row(uint64_t start) {
@@ -75,7 +71,9 @@ const std::shared_ptr<Memory> &CacheTables::page_angles() {
   const uint64_t needed = std::max<uint64_t>(angles_.size(), shape_.head_dim) * sizeof(float);
   if (page_angles_ == nullptr || page_angles_->bytes() < needed) {
     const uint64_t bytes = std::max<uint64_t>(2 * needed, 64 << 10);
-    page_angles_ = Memory::allocate(kernels_->shared_device(), bytes, "angles of pages, " + std::to_string(bytes) + " bytes");
+    auto bigger = Memory::allocate(kernels_->shared_device(), bytes, "angles of pages, " + std::to_string(bytes) + " bytes");
+    bytes_ += bytes - (page_angles_ == nullptr ? 0 : page_angles_->bytes());
+    page_angles_ = std::move(bigger);
     uploaded_ = 0;
   }
   if (uploaded_ < angles_.size()) {

@@ -1,5 +1,6 @@
 // What the caches of one model and artifact share on the device: levels and scales of each layer, angles of positions.
 #pragma once
+#include <atomic>
 #include <map>
 #include <memory>
 #include <vector>
@@ -44,7 +45,8 @@ class CacheTables {
   // Null for an fp16 layer.
   const LayerTables *layer(size_t index) const { return layers_[index].get(); }
   const std::shared_ptr<Memory> &offset_angles() const { return offset_angles_; }
-  uint64_t bytes() const;
+  // On the device; for any thread, without the mutex.
+  uint64_t bytes() const { return bytes_.load(); }
 
   // The row of page_angles for a page that starts at `start`; kernels().mutex() is held, as for what follows.
   uint32_t angle_row(uint64_t start);
@@ -62,6 +64,7 @@ class CacheTables {
   std::map<uint64_t, uint32_t> rows_;
   std::vector<float> angles_;   // [rows][head_dim / 2][2]
   size_t uploaded_ = 0;         // numbers of them
+  std::atomic<uint64_t> bytes_{0};
 };
 
 }  // namespace kvquant::cuda

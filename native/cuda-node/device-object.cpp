@@ -63,6 +63,13 @@ Napi::Value read_attribute(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), value);
 }
 
+// mostTailTokens(headDim): exact tokens behind the pages that kernels have room for. A query sees 63 more than the tail at most, in pieces of 64, and the sinks.
+Napi::Value most_tail_tokens(const Napi::CallbackInfo &info) {
+  const uint32_t head_dim = integer(info[0], "headDim", 256);
+  if (!kvq_cuda_supports_head_dim(head_dim)) node::reject(info.Env(), "headDim: expected 64, 128 or 256");
+  return Napi::Number::New(info.Env(), KVQ_PAGE_TOKENS * (kvq_cuda_most_exact_slots(head_dim) - 1) - (KVQ_PAGE_TOKENS - 1));
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   auto *all = new Classes();
   env.SetInstanceData(all);
@@ -71,6 +78,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
 #define KVQ_STRING_OF(text) #text
 #define KVQ_STRING(macro) KVQ_STRING_OF(macro)
   exports.Set("kernelInterface", Napi::String::New(env, KVQ_STRING(KVQ_CUDA_INTERFACE)));
+  exports.Set("mostTailTokens", Napi::Function::New(env, most_tail_tokens, "mostTailTokens"));
   exports.Set("attribute", Napi::Function::New(env, read_attribute, "attribute"));
   const auto add = [&](const char *name, Napi::FunctionReference &reference, const Napi::Function &constructor) {
     reference = Napi::Persistent(constructor);

@@ -15,6 +15,12 @@ bool means_no_gpu(Result result) {
   return result == kStubLibrary || result == kInsufficientDriver || result == kNoDevice || result == kInvalidDevice || result == kSystemDriverMismatch || result == kSystemNotReady;
 }
 
+// Results that every later call of this process gets too: a kernel went wrong, or memory did. 714 to 719 are errors of kernels.
+bool loses_device(Result result) {
+  constexpr Result kUncorrectable = 214, kNvlink = 220, kIllegalAddress = 700, kTimeout = 702, kAssert = 710, kHardwareStack = 714, kLaunchFailed = 719;
+  return result == kUncorrectable || result == kNvlink || result == kIllegalAddress || result == kTimeout || result == kAssert || (result >= kHardwareStack && result <= kLaunchFailed);
+}
+
 kvq_status status_of(Result result) {
   switch (result) {
     case kOutOfMemory: return KVQ_OUT_OF_CAPACITY;
@@ -69,6 +75,7 @@ std::string Driver::describe(Result result) const {
 void Driver::fail(const char *call, const std::string &shape, Result result) const {
   const std::string what = std::string(call) + ", " + shape + ": expected CUDA_SUCCESS, got " + describe(result);
   if (means_no_gpu(result)) throw RuntimeError(KVQ_UNAVAILABLE, what + "; this machine has no usable GPU, use the cpu backend");
+  if (loses_device(result)) throw RuntimeError(KVQ_UNAVAILABLE, what + "; the GPU is lost to this process, which has to be started again (caches are intact on the host: save them first)");
   throw RuntimeError(status_of(result), what);
 }
 

@@ -48,15 +48,17 @@ const std::shared_ptr<Memory> &KernelSet::work(Work use, uint64_t bytes) {
     const uint64_t more = memory == nullptr ? bytes : std::max(bytes, memory->bytes() + memory->bytes() / 2);
     auto bigger = Memory::allocate(shared_device(), std::max<uint64_t>(more, 256), std::string(kWorkNames[index]) + ", " + std::to_string(more) + " bytes");
     if (use == Work::kArrivals) stream_->fill(bigger, 0, 0, bigger->bytes());
+    work_bytes_ += bigger->bytes() - (memory == nullptr ? 0 : memory->bytes());
     memory = std::move(bigger);
   }
   return memory;
 }
 
-uint64_t KernelSet::work_bytes() const {
-  uint64_t bytes = 0;
-  for (const auto &memory : work_) bytes += memory == nullptr ? 0 : memory->bytes();
-  return bytes;
+void KernelSet::forget_arrivals() {
+  std::shared_ptr<Memory> &memory = work_[static_cast<size_t>(Work::kArrivals)];
+  if (memory == nullptr) return;
+  work_bytes_ -= memory->bytes();
+  memory.reset();
 }
 
 }  // namespace kvquant::cuda

@@ -1,5 +1,6 @@
 // The kernels of a device by name, a stream, and working memory that grows: what attention runs on. One call at a time.
 #pragma once
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -32,9 +33,10 @@ class KernelSet {
   void launch(const kvq_cuda_launch &launch);
   // At least `bytes` bytes; growing forgets the contents. Arrivals are zero when they are handed out.
   const std::shared_ptr<Memory> &work(Work use, uint64_t bytes);
-  uint64_t work_bytes() const;
+  // For any thread, without the mutex.
+  uint64_t work_bytes() const { return work_bytes_.load(); }
   // After a failure nothing is known of what kernels left behind.
-  void forget_arrivals() { work_[static_cast<size_t>(Work::kArrivals)].reset(); }
+  void forget_arrivals();
 
  private:
   std::map<std::string, std::string> images_;
@@ -44,6 +46,7 @@ class KernelSet {
   kvq_cuda_device limits_;
   std::mutex mutex_;
   std::shared_ptr<Memory> work_[static_cast<size_t>(Work::kCount)];
+  std::atomic<uint64_t> work_bytes_{0}; // of work_
 };
 
 }  // namespace kvquant::cuda

@@ -55,21 +55,22 @@ void LayerMirror::upload_page(const HostPage &page) {
   if (layer == nullptr) throw RuntimeError(KVQ_INVALID_ARGUMENT, name() + ": expected no pages in an fp16 layer");
   const uint32_t heads = tables_->shape().kv_heads;
   const kvq_block_layout &key_layout = layer->key->layout(), &value_layout = layer->value->layout();
-  // Kernels trust counts and indices of outliers.
-  std::vector<uint32_t> offsets(2 * heads);
-  require(kvq_check_block(&key_layout, page.key, page.key_bytes, page.encoded_tokens, offsets.data()), "key block: expected one that the layer's codec wrote, got a damaged one");
-  require(kvq_check_block(&value_layout, page.value, page.value_bytes, page.encoded_tokens, offsets.data() + heads), "value block: expected one that the layer's codec wrote, got a damaged one");
   const bool outliers = key_layout.outliers != 0 || value_layout.outliers != 0;
+  std::vector<uint32_t> offsets(2 * heads);
+  // Kernels prefetch the first lines of an outlier section before they know how long it is: those of the last one lie in the page's own memory too.
+  constexpr uint64_t kPrefetched = 512;
   const uint64_t value_at = round_to_block(page.key_bytes), outliers_at = round_to_block(value_at + page.value_bytes + KVQ_BLOCK_PADDING);
-  std::vector<uint8_t> bytes(outliers_at + (outliers ? offsets.size() * sizeof(uint32_t) : 0));
+  std::vector<uint8_t> bytes(outliers ? std::max(outliers_at + offsets.size() * sizeof(uint32_t), value_at + page.value_bytes + kPrefetched) : outliers_at);
   std::memcpy(bytes.data(), page.key, page.key_bytes);
   std::memcpy(bytes.data() + value_at, page.value, page.value_bytes);
+  // Kernels trust counts and indices of outliers. The copy is checked: the block may lie in memory that JavaScript writes to meanwhile.
+  require(kvq_check_block(&key_layout, bytes.data(), page.key_bytes, page.encoded_tokens, offsets.data()), "key block: expected one that the layer's codec wrote, got a damaged one");
+  require(kvq_check_block(&value_layout, bytes.data() + value_at, page.value_bytes, page.encoded_tokens, offsets.data() + heads), "value block: expected one that the layer's codec wrote, got a damaged one");
   if (outliers) std::memcpy(bytes.data() + outliers_at, offsets.data(), offsets.size() * sizeof(uint32_t));
   KernelSet &kernels = tables_->kernels();
   auto memory = Memory::allocate(kernels.shared_device(), bytes.size(), name() + ", page " + std::to_string(pages_.size()) + ", " + std::to_string(page.key_bytes) + " bytes of keys and " + std::to_string(page.value_bytes) + " of values");
-  kernels.stream().upload(memory, 0, bytes.data(), bytes.size());
+  kernels.stream().upload(memory, 0, std::move(bytes));
   const Address start = memory->address();
-  pages_.reserve(pages_.size() + 1);
   pages_.push_back({std::move(memory), start, start + value_at, outliers ? start + outliers_at : 0, page.encoded_tokens});
 }
 
@@ -117,7 +118,11 @@ void LayerMirror::prepare(const AttendCall &call) {
   place_pages(call);
   upload_table();
   extend_chunks(call);
-  for (size_t query = 0; query < call.count; query++) view(call, query);
+  const size_t most = tables_->layer(layer_) == nullptr ? SIZE_MAX : kvq_cuda_most_exact_slots(tables_->shape().head_dim);
+  for (size_t query = 0; query < call.count; query++) {
+    const size_t exact = view(call, query).exact;
+    if (exact > most) throw RuntimeError(KVQ_UNSUPPORTED, name() + ": expected at most " + std::to_string(most) + " pieces of 64 exact tokens that a query sees, got " + std::to_string(exact) + "; use fewer tailTokens");
+  }
   for (const HostRows &rows : call.rows) {
     for (size_t index = 0; index < rows.count; index++) place_row(rows.position + index);
   }

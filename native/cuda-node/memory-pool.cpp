@@ -37,10 +37,10 @@ Address MemoryPool::allocate(uint64_t bytes, const std::string &shape, const std
                                               " already reserved; dispose caches, or raise memoryLimit");
 }
 
-void MemoryPool::release(Address address, bool idle) {
+void MemoryPool::release(Address address, const std::function<bool()> &idle) {
   const std::lock_guard<std::mutex> lock(mutex_);
   waiting_.push_back(address);
-  if (idle) collect();
+  if (idle()) collect();
 }
 
 void MemoryPool::clear() {

@@ -27,8 +27,9 @@ class MemoryPool {
 
   // At least `bytes` bytes at a multiple of 256. The context is current. `wait` ends all work in flight. OUT_OF_CAPACITY with `shape` beyond the limit or the device's memory; nothing changes then.
   Address allocate(uint64_t bytes, const std::string &shape, const std::function<void()> &wait);
-  // Gives a range back. The context is current. `idle`: no work is in flight, so the range can be used again at once, and a slab without ranges goes back to the device.
-  void release(Address address, bool idle);
+  // Gives a range back. The context is current. `idle` says whether no work is in flight, so that what was released can be used again at once, and a slab without ranges goes back to the device;
+  // it is asked under the pool's lock: an answer from before would not cover what another thread has released meanwhile, with work that uses it in flight.
+  void release(Address address, const std::function<bool()> &idle);
   // Gives everything back to the device; ranges still handed out are void.
   void clear();
   PoolUse use() const;

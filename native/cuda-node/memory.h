@@ -18,7 +18,7 @@ class Memory {
     return memory;
   }
   ~Memory() {
-    if (address_ != 0) device_->release_quietly([&] { device_->pool().release(address_, device_->idle()); });
+    if (address_ != 0) device_->release_quietly([&] { device_->pool().release(address_, [&] { return device_->idle(); }); });
   }
   Memory(const Memory &) = delete;
   Memory &operator=(const Memory &) = delete;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "kvquant/page.h"
@@ -23,7 +24,9 @@ class Packed {
   Element *at(uint64_t offset) {
     return reinterpret_cast<Element *>(bytes_.data() + offset);
   }
-  const std::vector<uint8_t> &bytes() const { return bytes_; }
+  size_t size() const { return bytes_.size(); }
+  // All of it; nothing is left.
+  std::vector<uint8_t> take() { return std::move(bytes_); }
 
  private:
   std::vector<uint8_t> bytes_;

@@ -46,7 +46,7 @@ void PageEncoder::upload() {
   if (bytes.empty()) return;
   const std::lock_guard<std::mutex> lock(kernels_->mutex());
   arrays_ = Memory::allocate(kernels_->shared_device(), bytes.size(), "arrays of an encoder, " + std::to_string(bytes.size()) + " bytes");
-  kernels_->stream().upload(arrays_, 0, bytes.data(), bytes.size());
+  kernels_->stream().upload(arrays_, 0, std::move(bytes));
   for (const Place &place : places) *place.pointer = reinterpret_cast<const void *>(arrays_->address() + place.offset);
 }
 
@@ -79,7 +79,7 @@ void PageEncoder::encode_batch(const PageRows *pages, size_t count, std::vector<
   encode.encoded = reinterpret_cast<kvq_cuda_encoded *>(received->address());
   encode.scratch = reinterpret_cast<uint8_t *>(scratch->address());
   Stream &stream = kernels_->stream();
-  stream.upload(sent, 0, bytes.data(), sent_bytes);
+  stream.upload(sent, 0, std::move(bytes));
   stream.fill(received, 0, 0, received_bytes);
   for (const kvq_cuda_launch &launch : kvq_cuda_plan_encode(encode)) kernels_->launch(launch);
   std::vector<uint8_t> back(offsets_at);

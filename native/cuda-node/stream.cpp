@@ -40,12 +40,19 @@ void Stream::submit(const std::shared_ptr<Memory> &memory) {
   if (memory != nullptr) kept_.push_back(memory);
 }
 
-void Stream::upload(const std::shared_ptr<Memory> &memory, uint64_t offset, const void *from, uint64_t bytes) {
-  check_range(*memory, offset, bytes);
-  if (bytes == 0) return;
+void Stream::upload(const std::shared_ptr<Memory> &memory, uint64_t offset, std::vector<uint8_t> from) {
+  check_range(*memory, offset, from.size());
+  if (from.empty()) return;
   const Device::Scope scope(*device_);
   submit(memory);
-  device_->driver().call(device_->driver().copy_to_device, range_text(offset, bytes), memory->address() + offset, from, static_cast<size_t>(bytes), handle_);
+  const std::vector<uint8_t> &kept = sent_.emplace_back(std::move(from));
+  device_->driver().call(device_->driver().copy_to_device, range_text(offset, kept.size()), memory->address() + offset, static_cast<const void *>(kept.data()), kept.size(), handle_);
+}
+
+void Stream::upload(const std::shared_ptr<Memory> &memory, uint64_t offset, const void *from, uint64_t bytes) {
+  check_range(*memory, offset, bytes);
+  const auto *first = static_cast<const uint8_t *>(from);
+  upload(memory, offset, std::vector<uint8_t>(first, first + bytes));
 }
 
 void Stream::download(const std::shared_ptr<Memory> &memory, uint64_t offset, void *to, uint64_t bytes) {
@@ -93,6 +100,7 @@ void Stream::synchronize() {
   if (pending_) device_->end_work();
   pending_ = false;
   kept_.clear();
+  sent_.clear();
 }
 
 std::shared_ptr<Event> Stream::mark() {

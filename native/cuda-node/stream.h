@@ -26,7 +26,10 @@ class Stream {
   const std::shared_ptr<Device> &shared_device() const { return device_; }
 
   // Ranges are offset .. offset + bytes of `memory`; INVALID_ARGUMENT when they do not lie in it. `memory` is kept until the stream has been waited for.
-  // Host memory is pageable: `from` may be changed as soon as upload returns, and download returns when `to` is written.
+  // The stream keeps what it uploads until it has been waited for: copies from pageable memory "might" have left it when the driver returns, which is not a promise, and devices that read
+  // pageable memory by themselves need not wait. `to` of a download is written when the stream has been waited for.
+  void upload(const std::shared_ptr<Memory> &memory, uint64_t offset, std::vector<uint8_t> from);
+  // A copy of what `from` holds now.
   void upload(const std::shared_ptr<Memory> &memory, uint64_t offset, const void *from, uint64_t bytes);
   void download(const std::shared_ptr<Memory> &memory, uint64_t offset, void *to, uint64_t bytes);
   void fill(const std::shared_ptr<Memory> &memory, uint64_t offset, uint8_t value, uint64_t bytes);
@@ -47,6 +50,7 @@ class Stream {
   StreamHandle handle_;
   bool pending_ = false;
   std::vector<std::shared_ptr<Memory>> kept_;
+  std::vector<std::vector<uint8_t>> sent_; // what uploads read
 };
 
 // A point in a stream's work.

@@ -20,12 +20,18 @@ void report(bool passed, const char *sentence, double error) {
 // Scores grow with the zero points, and so does what fp16 products lose of them.
 double bound_of(const problem_shape &shape) { return shape.zero_scale > 10 ? 5e-3 : 2e-3; }
 
-void check(const problem_shape &shape, uint64_t seed, const char *what, uint64_t cache_bytes = 1 << 20, bool half = false) {
+void check(const problem_shape &shape, uint64_t seed, const char *what, uint64_t cache_bytes = 1 << 20, bool half = false, bool little_shared = false) {
   emulation::host_memory memory;
   attention_problem problem(shape, memory);
-  const kvq_cuda_attention_plan plan = problem.plan(emulation::small_device(3, cache_bytes), half);
-  for (const kvq_cuda_launch &launch : plan.launches) emulation::run(launch, seed);
-  const double error = problem.error();
+  const kvq_cuda_device device = emulation::small_device(3, cache_bytes, little_shared);
+  const kvq_cuda_attention_plan plan = problem.plan(device, half);
+  double error = 0;
+  for (const kvq_cuda_launch &launch : plan.launches) {
+    // 128 static bytes, as ptxas counts them, come on top.
+    if (launch.shared_bytes + 128 > device.block_shared_bytes) error = INFINITY;
+    else emulation::run(launch, seed);
+  }
+  if (error == 0) error = problem.error();
   char sentence[200];
   std::snprintf(sentence, sizeof(sentence), "%s, %s%u keys, %s%u values, head dim %u, group %u", what, shape.recipe.page_scales ? "page" : "channel", shape.recipe.key_bits,
                 shape.recipe.rotated ? "rotated" : "token", shape.recipe.value_bits, shape.recipe.head_dim, shape.group);
@@ -70,12 +76,23 @@ int main(int count, char **arguments) {
     problem_shape s = shape_of(head_dim, head_dim == 64 ? 2 : 4, false, 4);
     s.sequences = {{0, 64, 0, 150}, {0, 64, 0, 17}};
     check(s, seed, "fp16 tokens alone", 1 << 20, true);
+    check(s, seed, "fp16 tokens alone, where a block has 99 KB of shared memory", 1 << 20, true, true);
+  }
+  for (bool paper : {false, true}) {
+    problem_shape s = shape_of(256, 4, paper, 8);
+    s.kv_heads = 1;
+    s.sequences = {{5, 40, 1, 20}};
+    check(s, seed, "fewer query heads a block where it has 99 KB of shared memory", 1 << 20, false, true);
   }
   {
     problem_shape s = shape_of(128, 4, true, 1);
     s.sequences = {{70, 64, 1, 64}};
     s.kv_heads = 1;
     check(s, seed, "several windows of pages", 1);
+    s = shape_of(64, 2, false, 1);
+    s.kv_heads = 1;
+    s.sequences = {{70, 64, 1, 64 * (kvq_cuda_most_exact_slots(64) - 1)}};
+    check(s, seed, "as many exact chunks as there is room for, and several windows of pages", 1);
     s = shape_of(64, 2, false, 11);
     check(s, seed, "more query heads than a block answers");
     s = shape_of(128, 3, false, 2);

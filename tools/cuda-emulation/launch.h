@@ -11,8 +11,10 @@
 
 namespace emulation {
 
-// Plans for a small device, so that small problems have several splits and windows.
-inline kvq_cuda_device small_device(uint32_t multiprocessors, uint64_t cache_bytes) { return {multiprocessors, 233472, 232448, cache_bytes}; }
+// Plans for a small device, so that small problems have several splits and windows. Shared memory of sm_90, or of sm_120 (sm_86 and sm_89 have the same).
+inline kvq_cuda_device small_device(uint32_t multiprocessors, uint64_t cache_bytes, bool little_shared = false) {
+  return {multiprocessors, little_shared ? 102400u : 233472u, little_shared ? 101376u : 232448u, cache_bytes};
+}
 
 template <class Parameters>
 void run_kernel(const kvq_cuda_launch &launch, void *kernel, uint64_t seed) {

@@ -2,7 +2,11 @@
    The environment variable KVQUANT_FAKE_CUDA steers it, read at every call: words separated by spaces,
      devices=N      number of devices, default 1
      memory=BYTES   memory of a device, default 1 GiB
+     shared=BYTES  most shared memory of a block, default 227 KiB
+     late          uploads read host memory when other work, or a wait, follows: as late as the driver may
+     idle          kernels are launched and counted, and do nothing
      fail=CALL@N:CODE   the N-th call of CALL from now on returns CODE (counted anew whenever the variable changes)
+     lost          after that one, all calls that need a context return CODE
    Attributes from 900000 on read its counters: see cuDeviceGetAttribute. */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -23,6 +27,7 @@ enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char control[512];
 static long long calls_of_failing;
+static CUresult lost;
 static struct { long long allocations, bytes, streams, modules, events, contexts, calls, misuses, launches, uploaded; } counters;
 /* Which calls must fail is decided under the lock, in the order they come. */
 
@@ -38,6 +43,7 @@ static CUresult enter(const char *name) {
   if (strncmp(now, control, sizeof control - 1) != 0) {
     snprintf(control, sizeof control, "%s", now);
     calls_of_failing = 0;
+    lost = SUCCESS;
   }
   counters.calls++;
   const char *fail = strstr(control, "fail=");
@@ -45,7 +51,10 @@ static CUresult enter(const char *name) {
   if (fail != NULL && strncmp(fail + 5, name, length) == 0 && fail[5 + length] == '@') {
     char *colon;
     const long long which = strtoll(fail + 5 + length + 1, &colon, 10);
-    if (++calls_of_failing == which) return atoi(colon + 1);
+    if (++calls_of_failing == which) {
+      if (strstr(control, "lost") != NULL) lost = atoi(colon + 1);
+      return atoi(colon + 1);
+    }
   }
   return SUCCESS;
 }
@@ -82,16 +91,36 @@ static Range *range_of(CUdeviceptr address, size_t bytes) {
   return NULL;
 }
 
+/* Uploads that were asked for and not done. */
+typedef struct Upload {
+  struct Upload *next;
+  CUdeviceptr to;
+  const void *from;
+  size_t bytes;
+} Upload;
+static Upload *uploads, **last_upload = &uploads;
+
+static void finish_uploads(void) {
+  while (uploads != NULL) {
+    Upload *upload = uploads;
+    uploads = upload->next;
+    if (range_of(upload->to, upload->bytes) != NULL) memcpy((void *)(uintptr_t)upload->to, upload->from, upload->bytes);
+    free(upload);
+  }
+  last_upload = &uploads;
+}
+
 typedef struct Thing {
   int kind;
   int live;
+  unsigned allowed; /* shared memory of a function's blocks */
   void *library;
   void *pointer;
   char name[64];
 } Thing;
 enum { CONTEXT = 11, STREAM, EVENT, MODULE, FUNCTION };
 
-static Thing context = {CONTEXT, 0, NULL, NULL, ""};
+static Thing context = {CONTEXT, 0, 0, NULL, NULL, ""};
 static __thread int depth;
 
 static int is(const void *thing, int kind) { return thing != NULL && ((const Thing *)thing)->kind == kind && ((const Thing *)thing)->live; }
@@ -178,7 +207,7 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device)
     case 16: *value = 4; break;
     case 38: *value = 1 << 20; break;
     case 81: *value = 228 << 10; break;
-    case 97: *value = 227 << 10; break;
+    case 97: *value = (int)number_after("shared=", 227 << 10); break;
     default: *value = 1000; break;
   }
   return leave(SUCCESS);
@@ -221,10 +250,12 @@ EXPORT CUresult cuCtxPopCurrent_v2(void **handle) {
   do { \
     ENTER(name); \
     if (depth == 0) return misuse(INVALID_CONTEXT); \
+    if (lost != SUCCESS) return leave(lost); \
   } while (0)
 
 EXPORT CUresult cuCtxSynchronize(void) {
   CURRENT(cuCtxSynchronize);
+  finish_uploads();
   return leave(SUCCESS);
 }
 
@@ -252,6 +283,7 @@ EXPORT CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes) {
 
 EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
   CURRENT(cuMemFree_v2);
+  finish_uploads();
   for (Range **link = &ranges; *link != NULL; link = &(*link)->next) {
     Range *range = *link;
     if (range->start != address) continue;
@@ -268,7 +300,11 @@ EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
 EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, void *stream) {
   CURRENT(cuMemcpyHtoDAsync_v2);
   if (range_of(to, bytes) == NULL || !is(stream, STREAM)) return misuse(INVALID_VALUE);
-  memcpy((void *)(uintptr_t)to, from, bytes);
+  Upload *upload = malloc(sizeof *upload);
+  *upload = (Upload){NULL, to, from, bytes};
+  *last_upload = upload;
+  last_upload = &upload->next;
+  if (strstr(control, "late") == NULL) finish_uploads();
   counters.uploaded += (long long)bytes;
   return leave(SUCCESS);
 }
@@ -276,6 +312,7 @@ EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t by
 EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, void *stream) {
   CURRENT(cuMemcpyDtoHAsync_v2);
   if (range_of(from, bytes) == NULL || !is(stream, STREAM)) return misuse(INVALID_VALUE);
+  finish_uploads();
   memcpy(to, (const void *)(uintptr_t)from, bytes);
   return leave(SUCCESS);
 }
@@ -283,6 +320,7 @@ EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, v
 EXPORT CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, void *stream) {
   CURRENT(cuMemcpyDtoDAsync_v2);
   if (range_of(to, bytes) == NULL || range_of(from, bytes) == NULL || !is(stream, STREAM)) return misuse(INVALID_VALUE);
+  finish_uploads();
   memmove((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes);
   return leave(SUCCESS);
 }
@@ -290,6 +328,7 @@ EXPORT CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t by
 EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, void *stream) {
   CURRENT(cuMemsetD8Async);
   if (range_of(to, bytes) == NULL || !is(stream, STREAM)) return misuse(INVALID_VALUE);
+  finish_uploads();
   memset((void *)(uintptr_t)to, value, bytes);
   return leave(SUCCESS);
 }
@@ -312,6 +351,7 @@ EXPORT CUresult cuStreamDestroy_v2(void *stream) {
 
 EXPORT CUresult cuStreamSynchronize(void *stream) {
   CURRENT(cuStreamSynchronize);
+  finish_uploads();
   return is(stream, STREAM) ? leave(SUCCESS) : misuse(INVALID_HANDLE);
 }
 
@@ -408,17 +448,22 @@ EXPORT CUresult cuFuncGetAttribute(int *value, int attribute, void *function) {
 
 EXPORT CUresult cuFuncSetAttribute(void *function, int attribute, int value) {
   CURRENT(cuFuncSetAttribute);
-  (void)attribute;
-  if (!is(function, FUNCTION)) return misuse(INVALID_HANDLE);
-  return leave(value <= 227 << 10 ? SUCCESS : INVALID_VALUE);
+  if (!is(function, FUNCTION) || attribute != 8) return misuse(INVALID_HANDLE);
+  if (value > number_after("shared=", 227 << 10)) return leave(INVALID_VALUE);
+  ((Thing *)function)->allowed = (unsigned)value;
+  return leave(SUCCESS);
 }
 
 EXPORT CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared_bytes, void *stream, void **parameters, void **extra) {
   CURRENT(cuLaunchKernel);
   if (!is(function, FUNCTION) || !is(stream, STREAM) || parameters != NULL || extra == NULL) return misuse(INVALID_HANDLE);
   if (extra[0] != (void *)1 || extra[2] != (void *)2 || extra[4] != NULL || gx * gy * gz == 0 || bx * by * bz == 0 || bx * by * bz > 1024) return misuse(INVALID_VALUE);
-  counters.launches++;
   const Thing *kernel = function;
+  if (gy > 65535 || gz > 65535) return leave(INVALID_VALUE);
+  if (shared_bytes > 48u << 10 && shared_bytes > kernel->allowed) return leave(INVALID_VALUE);
+  finish_uploads();
+  counters.launches++;
+  if (strstr(control, "idle") != NULL) return leave(SUCCESS);
   const unsigned grid[3] = {gx, gy, gz};
   const size_t bytes = *(const size_t *)extra[3];
   if (kernel->library == NULL) return leave(add_value(extra[1], bytes, grid, bx));

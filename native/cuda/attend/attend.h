@@ -76,6 +76,7 @@ struct kvq_cuda_attention {
   uint32_t exact_blocks, page_splits;             // blocks of a head in this launch
   uint32_t first_slot, slots;                     // partial results: of this launch's page splits, and of a head in all
   uint32_t score_pages;                           // pages of a sequence that `scores` has room for
+  uint32_t block_queries;                         // query heads of a block, at most kvq_cuda_queries
 };
 
 // Which kernels a layer takes.
@@ -100,8 +101,12 @@ inline void kvq_cuda_name_half(uint32_t head_dim, char (&name)[48]) { snprintf(n
 
 // ---- plan ----
 
-// Query heads that one block answers: a larger group goes through the grid's third dimension.
+// Query heads that one block answers, at most: a larger group goes through the grid's third dimension, and so does one whose queries do not fit the shared memory of the device.
 constexpr uint32_t kvq_cuda_queries = 8;
+// `sequences` times `kv_heads`, at most: the second dimension of a grid ends there.
+constexpr uint32_t kvq_cuda_most_rows = 65535;
+// `exact_slots` of a layer with compressed keys and values, at most. (A layer in fp16 takes any number.)
+uint32_t kvq_cuda_most_exact_slots(uint32_t head_dim);
 
 struct kvq_cuda_attention_scratch {
   size_t score_bytes, partial_bytes, arrival_bytes;
@@ -114,9 +119,9 @@ struct kvq_cuda_attention_plan {
   std::vector<kvq_cuda_launch> launches; // in this order on one stream
 };
 
+// Shared memory of a block that answers `group` query heads, at most kvq_cuda_queries.
 uint32_t kvq_cuda_keys_shared_bytes(const kvq_cuda_recipe &recipe, uint32_t group);
 uint32_t kvq_cuda_values_shared_bytes(const kvq_cuda_recipe &recipe, uint32_t group);
-uint32_t kvq_cuda_half_shared_bytes(uint32_t head_dim);
 
 // Fills scratch sizes from shapes alone: call it with null scratch first, allocate, set scores, partials, arrivals, and call it again for the launches.
 // Needs of `attention`: sequences, kv_heads, group, head_dim, most_pages, exact_slots; for launches everything above "what kvq_cuda_plan_attention sets".

@@ -32,11 +32,11 @@ __device__ __forceinline__ kvq_cuda_exact load_exact(const kvq_cuda_exact *from)
 // Channel of half `half` of a pair: half-split within the rotary channels, neighbours behind them.
 __device__ __forceinline__ uint32_t channel_of(uint32_t pair, uint32_t half, uint32_t rotary_dim) { return pair < rotary_dim / 2 ? pair + half * (rotary_dim / 2) : 2 * pair + half; }
 
-// What a block works on: a KV head of a sequence and up to 8 of its query heads.
+// What a block works on: a KV head of a sequence and up to block_queries of its query heads.
 struct block_place {
   uint32_t sequence, head, first_query, group;
   __device__ __forceinline__ explicit block_place(const kvq_cuda_attention &a)
-      : sequence(blockIdx.y / a.kv_heads), head(blockIdx.y % a.kv_heads), first_query(head * a.group + blockIdx.z * queries), group(min(queries, a.group - blockIdx.z * queries)) {}
+      : sequence(blockIdx.y / a.kv_heads), head(blockIdx.y % a.kv_heads), first_query(head * a.group + blockIdx.z * a.block_queries), group(min(a.block_queries, a.group - blockIdx.z * a.block_queries)) {}
   // Partial results of the same queries lie together.
   __device__ __forceinline__ uint32_t row() const { return blockIdx.y * gridDim.z + blockIdx.z; }
 };
@@ -61,7 +61,7 @@ __device__ __forceinline__ float *scores_of(const kvq_cuda_attention &a, const b
 // A partial result in scratch: [group][head_dim] sums, then [group][2] maximum and total.
 template <uint32_t HeadDim>
 __device__ __forceinline__ float *partial_of(const kvq_cuda_attention &a, const block_place &place, uint32_t slot) {
-  return a.partials + (size_t{place.row()} * a.slots + slot) * partial_floats(HeadDim, min(queries, a.group));
+  return a.partials + (size_t{place.row()} * a.slots + slot) * partial_floats(HeadDim, a.block_queries);
 }
 
 // Adds up what the parts of a block hold and writes the block's partial result.  sums [parts][group][head_dim], totals [parts][group][2]
@@ -116,7 +116,7 @@ __device__ __forceinline__ void merge_partials(const kvq_cuda_attention &a, cons
   if (!last) return;
   __threadfence();
   if (threadIdx.x == 0) a.arrivals[place.row()] = 0;
-  const uint32_t group = place.group, lane = threadIdx.x % 32, stride = partial_floats(HeadDim, min(queries, a.group)), totals = group * HeadDim;
+  const uint32_t group = place.group, lane = threadIdx.x % 32, stride = partial_floats(HeadDim, a.block_queries), totals = group * HeadDim;
   const float *partial = partial_of<HeadDim>(a, place, 0);
 
   // Weights of the slots, a warp a query.

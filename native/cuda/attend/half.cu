@@ -35,7 +35,7 @@ struct half_kernel {
 
   __device__ __forceinline__ void run(float *sums, float *totals, float *rotated, uint32_t warp) {
     const kvq_cuda_exact *table = a.exact + size_t{place.sequence} * a.exact_slots;
-    const uint32_t tiles = 2 * a.exact_slots, step = gridDim.x * half_warps(HeadDim), first = blockIdx.x * half_warps(HeadDim) + warp;
+    const uint32_t tiles = 2 * a.exact_slots, block_warps = blockDim.x / 32, step = gridDim.x * block_warps, first = blockIdx.x * block_warps + warp;
     const uint32_t g = lane / 4, tig = lane % 4;
     kvq_cuda_exact chunk = {}, next = {};
     if (first < tiles) {
@@ -136,13 +136,13 @@ struct half_kernel {
 template <uint32_t HeadDim>
 __device__ __forceinline__ void run_half(const kvq_cuda_attention &a, uint8_t *memory) {
   const block_place place(a);
-  const uint32_t warp = threadIdx.x / 32;
+  const uint32_t warp = threadIdx.x / 32, block_warps = blockDim.x / 32;
   uint8_t *keys = memory + warp * (4 * half_tile_tokens * HeadDim);
-  float *sums = reinterpret_cast<float *>(memory), *totals = sums + half_warps(HeadDim) * place.group * HeadDim;
+  float *sums = reinterpret_cast<float *>(memory), *totals = sums + block_warps * place.group * HeadDim;
   half_kernel<HeadDim> kernel = {a, place, keys, keys + 2 * half_tile_tokens * HeadDim, threadIdx.x % 32};
-  kernel.run(sums, totals, reinterpret_cast<float *>(memory + half_queries_offset(HeadDim)), warp);
+  kernel.run(sums, totals, reinterpret_cast<float *>(memory + half_queries_offset(HeadDim, block_warps)), warp);
   __syncthreads();
-  write_partial<HeadDim>(a, place, blockIdx.x, half_warps(HeadDim), sums, totals);
+  write_partial<HeadDim>(a, place, blockIdx.x, block_warps, sums, totals);
   __syncthreads();
   merge_partials<HeadDim, false>(a, place, a.slots, sums, sums + most_slots(HeadDim) * place.group);
 }

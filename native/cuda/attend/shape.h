@@ -11,7 +11,7 @@ constexpr uint32_t warps = 4;
 constexpr uint32_t threads = 32 * warps;
 // Blocks of a multiprocessor that kernels are compiled for, by registers: 168 of each thread, up to 255 at head dim 256 and 5 bits. (With 128, some spill on some architectures.)
 constexpr uint32_t resident_blocks(uint32_t head_dim, uint32_t bits) { return head_dim == 256 || bits == 5 ? 2 : 3; }
-// Query heads of a block: the columns of a tensor-core product.
+// Query heads of a block, at most: the columns of a tensor-core product.
 constexpr uint32_t queries = 8;
 // Entries of a head's outlier section, at most.
 constexpr uint32_t most_outliers = 15 * page_tokens;
@@ -56,6 +56,9 @@ constexpr keys_shared keys_shared_of(uint32_t bits, uint32_t head_dim, bool page
 constexpr uint32_t partial_floats(uint32_t head_dim, uint32_t group) { return group * head_dim + (2 * group + 3) / 4 * 4; }
 // Partial results of a head, at most: their weights lie where a block's sums did.
 constexpr uint32_t most_slots(uint32_t head_dim) { return warps * head_dim; }
+// Windows of pages of a call, at most. Each has a slot at least; exact chunks have the others.
+constexpr uint32_t most_windows = 32;
+constexpr uint32_t most_exact_slots(uint32_t head_dim) { return most_slots(head_dim) - most_windows; }
 // Two sums of every number, or of fewer in several parts.
 constexpr uint32_t merge_floats(uint32_t head_dim, uint32_t group, uint32_t block_threads) { return 2 * (group * head_dim > 4 * block_threads ? group * head_dim : 4 * block_threads); }
 
@@ -81,14 +84,18 @@ constexpr values_shared values_shared_of(uint32_t head_dim, bool rotated, uint32
   return s;
 }
 
-// fp16 kernel: tiles of 32 keys and 32 values a warp; sums and totals lie over them in the end.
+// fp16 kernel: tiles of 32 keys and 32 values a warp; sums and totals lie over them in the end. Warps of a block, at most; fewer where the device has less shared memory (plan.h).
 constexpr uint32_t half_warps(uint32_t head_dim) { return head_dim == 256 ? 4 : 8; }
 constexpr uint32_t half_tile_tokens = 32;
-constexpr uint32_t half_queries_offset(uint32_t head_dim) {
-  const uint32_t tiles = half_warps(head_dim) * 2 * half_tile_tokens * head_dim * 2, sums = half_warps(head_dim) * queries * (head_dim + 2) * 4;
-  static_assert(half_warps(64) * 2 * half_tile_tokens * 64 * 2 >= (most_slots(64) * queries + merge_floats(64, queries, 32 * half_warps(64))) * 4, "the merge fits in the tiles");
+constexpr uint32_t half_tiles_bytes(uint32_t head_dim, uint32_t block_warps) { return block_warps * 2 * half_tile_tokens * head_dim * 2; }
+constexpr bool half_merge_fits(uint32_t head_dim, uint32_t block_warps) {
+  return half_tiles_bytes(head_dim, block_warps) >= (most_slots(head_dim) * queries + merge_floats(head_dim, queries, 32 * block_warps)) * 4;
+}
+static_assert(half_merge_fits(64, 8) && half_merge_fits(64, 4) && half_merge_fits(128, 8) && half_merge_fits(128, 4) && half_merge_fits(256, 4) && half_merge_fits(256, 2), "the merge fits in the tiles");
+constexpr uint32_t half_queries_offset(uint32_t head_dim, uint32_t block_warps) {
+  const uint32_t tiles = half_tiles_bytes(head_dim, block_warps), sums = block_warps * queries * (head_dim + 2) * 4;
   return tiles > sums ? tiles : sums;
 }
-constexpr uint32_t half_shared_bytes(uint32_t head_dim) { return half_queries_offset(head_dim) + queries * head_dim * 4; }
+constexpr uint32_t half_shared_bytes(uint32_t head_dim, uint32_t block_warps) { return half_queries_offset(head_dim, block_warps) + queries * head_dim * 4; }
 
 }  // namespace kvq_cuda

@@ -151,6 +151,8 @@ export interface Addon {
   info(driver: string): { readonly driverVersion: number; readonly devices: readonly CudaDeviceInfo[] };
   /** Hash of the headers that kernels must have been built from. */
   readonly kernelInterface: string;
+  /** Most `tailTokens` of caches with compressed layers. */
+  mostTailTokens(headDim: number): number;
   attribute(driver: string, ordinal: number, attribute: number): number;
   readonly Device: new (driver: string, ordinal: number, memoryLimit: number) => AddonDevice;
   readonly Memory: new (device: AddonDevice, bytes: number, shape: string) => AddonMemory;

@@ -222,6 +222,19 @@ describe.skipIf(!addonIsBuilt())("caches that attend together", () => {
       for (const cache of caches) cache.dispose();
     });
 
+    it.each(["fp16", "kvq2"])("because its queries are too large for fp16, the others are; with smaller ones it is, %s", async (preset) => {
+      const options = optionsOf({ preset, shape: shapeOf(1, 1, 64) });
+      const { caches, references, sequences } = await open(options, [90, 150]);
+      const ranges = caches.map((cache) => nextOf(cache));
+      for (const [index, cache] of caches.entries()) append(cache, sequences[index]!, ranges[index]!);
+      const large = { ...sequences[1]!, q: sequences[1]!.q.map((x) => x * 1e7) };
+      const outcomes = await Promise.allSettled(caches.map((cache, index) => attendLast(cache, index === 1 ? large : sequences[index]!, ranges[index]!)));
+      expect(outcomes[1]).toMatchObject({ status: "rejected", reason: { code: "INVALID_ARGUMENT", message: expect.stringMatching(/^layer 0: expected queries whose products with the keys fit fp16, got an answer that is not a number/) } });
+      const answers = [(outcomes[0] as PromiseFulfilledResult<Float32Array>).value, await attendLast(caches[1]!, sequences[1]!, ranges[1]!)];
+      for (const [index, reference] of references.entries()) expect(maximumDifference(answers[index]!, await feedLast(reference, sequences[index]!, ranges[index]!))).toBeLessThan(TOLERANCE);
+      for (const cache of caches) cache.dispose();
+    });
+
     it("because it was disposed of, before the batch starts or while it runs, the others are", async () => {
       const options = optionsOf({ preset: "kvq2", shape: shapeOf(1, 1, 64) });
       for (const running of [false, true]) {

@@ -61,6 +61,12 @@ describe.skipIf(!addonIsBuilt())("a CUDA device", () => {
     expect([...out]).toEqual([1, 1, 1, 1, 7, 7, 7, 7, 1, 1, 1, 1]);
   });
 
+  it("uploads what the bytes were when it was called, however late the driver reads them", async () => {
+    driver.configure("late");
+    using device = createCudaDevice();
+    expect(await addFive(device)).toEqual(Uint32Array.from({ length: 1000 }, (_, index) => index + 5));
+  });
+
   it("refuses ranges outside device memory, ordinals that do not exist, kernels and images nobody has, each with its code", async () => {
     expect(() => createCudaDevice({ ordinal: 1 })).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", message: "device: expected one of the 1 devices, counted from 0, got 1" }));
     using device = createCudaDevice();
@@ -255,6 +261,24 @@ describe.skipIf(!addonIsBuilt())("a failing call of the driver", () => {
     }
     expect(reported).toBeGreaterThan(0);
     expect(reported).toBeLessThan(60);
+  });
+
+  it.each([214, 700, 716, 719])("that loses the device (%i) is told by every later call, with what to do, until the process is started again", async (code) => {
+    const device = createCudaDevice();
+    const memory = device.allocate(16);
+    const stream = device.createStream();
+    stream.fill(memory, 1, { offset: 0, bytes: 16 });
+    driver.configure(`fail=cuStreamSynchronize@1:${code} lost`);
+    const lost = { code: "NATIVE_UNAVAILABLE", message: expect.stringMatching(new RegExp(`\\(${code}\\): .*; the GPU is lost to this process, which has to be started again`)) };
+    await expect(stream.synchronize()).rejects.toMatchObject(lost);
+    await expect(stream.synchronize()).rejects.toMatchObject(lost);
+    await expect(stream.download(memory, new Uint8Array(16))).rejects.toMatchObject(lost);
+    for (const call of [() => device.allocate(1 << 26), () => device.memory(), () => device.createStream(), () => device.loadModule(image), () => stream.fill(memory, 0, { offset: 0, bytes: 1 }), () => device.dispose()]) {
+      expect(call).toThrow(expect.objectContaining(lost));
+    }
+    // Closed all the same.
+    expect(() => device.memory()).toThrow(expect.objectContaining({ code: "DISPOSED" }));
+    device.dispose();
   });
 
   it("is not mistaken for another: a device out of memory says OUT_OF_CAPACITY, and works on", async () => {

@@ -13,7 +13,7 @@ import { attendTogether } from "./attend-together.js";
 import type { CudaKernels } from "./cuda-kernels.js";
 import { createCudaLayer } from "./cuda-layer.js";
 import type { CudaLayer, DevicePage } from "./cuda-layer.js";
-import { explainCudaCodec } from "./explain-cuda.js";
+import { CUDA_HEAD_DIMS, explainCudaCodec } from "./explain-cuda.js";
 
 /** How a layer is compressed: codecs that encode on the host, and the fitted quantizers they are of. */
 export interface CudaLayerPlan extends LayerPlan {
@@ -28,7 +28,7 @@ export interface CudaCacheOptions {
   readonly layers: readonly (CudaLayerPlan | "fp16")[] | "fp16";
   /** First tokens kept exact, 0 to 64. Default 1. */
   readonly sinkTokens?: number;
-  /** Newest tokens a query sees exactly. Default 64. */
+  /** Newest tokens a query sees exactly, some thousands at most (UNSUPPORTED beyond). Default 64. */
   readonly tailTokens?: number;
   readonly kernels: CudaKernels;
 }
@@ -65,6 +65,10 @@ export function openCudaPlan(options: CudaCacheOptions): CudaPlan {
   }
   const layers = options.layers === "fp16" ? new Array<"fp16">(shape.layers).fill("fp16") : options.layers;
   check(layers.length === shape.layers, "layers", `${shape.layers} plans, one a layer`, layers.length);
+  if (layers.some((plan) => plan !== "fp16") && CUDA_HEAD_DIMS.includes(shape.headDim)) {
+    const most = loadAddon().mostTailTokens(shape.headDim);
+    if (tailTokens > most) throw new KvquantError("UNSUPPORTED", `tailTokens: expected at most ${most} in a CUDA cache of head dim ${shape.headDim}, got ${tailTokens}; use the cpu backend`);
+  }
   const { inverseFrequencies, attentionFactor } = ropeFrequencies(rope);
   const tables = callNative(
     () =>

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { buildCudaProgram, createProgramRunner, findCheckout } from "./cuda-program.js";
+import { buildCudaProgram, createProgramRunner, findCheckout, runCudaParts } from "./cuda-program.js";
 
 describe("the CUDA benchmark program", () => {
   const root = mkdtempSync(join(tmpdir(), "kvquant-checkout-"));
@@ -23,6 +23,22 @@ describe("the CUDA benchmark program", () => {
     await expect(buildCudaProgram(root, run)).rejects.toMatchObject({ code: "NATIVE_UNAVAILABLE", message: expect.stringMatching(/exit code 3: nvcc said --only-bench/) as unknown });
     writeFileSync(join(root, "tools", "build-cuda.mjs"), "");
     expect(await buildCudaProgram(root, run)).toBe(join(root, "native", "build-cuda", "bench", "bench"));
+  });
+
+  it("runs its parts in order, prints each in lines of its own as it ends, and stops at the first that does not pass", async () => {
+    const said: string[] = [];
+    const answer = (codes: Record<string, number>): ReturnType<typeof runCudaParts> => {
+      said.length = 0;
+      const runPart = async (part: string, onLine: (line: string) => void): Promise<number> => {
+        for (const line of [`${part} begins`, `${part} ends`]) onLine(line);
+        return Promise.resolve(codes[part] ?? 0);
+      };
+      return runCudaParts(runPart, (text) => said.push(text), "a GPU");
+    };
+    expect(await answer({})).toEqual({ check: ["check begins", "check ends"], matvec: ["matvec begins", "matvec ends"], attend: ["attend begins", "attend ends"] });
+    expect(said.join("")).toBe("check begins\ncheck ends\nmatvec begins\nmatvec ends\nattend begins\nattend ends\n");
+    await expect(answer({ matvec: 3 })).rejects.toMatchObject({ code: "NATIVE_UNAVAILABLE", message: "bench cuda: expected matvec to pass on a GPU, got exit code 3: matvec begins\nmatvec ends" });
+    expect(said).toHaveLength(2);
   });
 
   it("hands on whole lines of both streams, the last one too, and can be interrupted", async () => {

@@ -36,3 +36,24 @@ export async function buildCudaProgram(root: string, run: RunProgram): Promise<s
   if (code !== 0) throw new KvquantError("NATIVE_UNAVAILABLE", `bench cuda: expected nvcc to compile the benchmark, got exit code ${code}: ${said.slice(-20).join("\n")}`);
   return join(root, "native", "build-cuda", "bench", "bench");
 }
+
+/** In the order they run: nothing is timed that was not checked. */
+export const CUDA_PARTS = ["check", "matvec", "attend"] as const;
+
+/** One of {@link CUDA_PARTS}. */
+export type CudaPart = (typeof CUDA_PARTS)[number];
+
+/**
+ * Runs the parts of the program one after another and returns their lines; `print` gets those of each as soon as it ends, whether it passed or not.
+ * @throws NATIVE_UNAVAILABLE when a part does not pass, with its last lines; what `runPart` throws
+ */
+export async function runCudaParts(runPart: (part: CudaPart, onLine: (line: string) => void) => Promise<number>, print: (text: string) => void, device: string): Promise<Record<CudaPart, string[]>> {
+  const results: Record<CudaPart, string[]> = { check: [], matvec: [], attend: [] };
+  for (const part of CUDA_PARTS) {
+    const lines = results[part];
+    const code = await runPart(part, (line) => lines.push(line));
+    print(lines.map((line) => `${line}\n`).join(""));
+    if (code !== 0) throw new KvquantError("NATIVE_UNAVAILABLE", `bench cuda: expected ${part} to pass on ${device}, got exit code ${code}: ${lines.slice(-3).join("\n")}`);
+  }
+  return results;
+}

@@ -3,14 +3,11 @@
 import { Command } from "commander";
 import { cudaInfo } from "@kvquant/cuda";
 import { KvquantError } from "@kvquant/spec";
-import { buildCudaProgram, createProgramRunner, findCheckout } from "../bench/cuda-program.js";
+import { buildCudaProgram, createProgramRunner, findCheckout, runCudaParts } from "../bench/cuda-program.js";
 import { createContext } from "../context.js";
 import type { Io } from "../io.js";
 import { addCommonOptions } from "../options.js";
 import type { CommonOptions } from "../options.js";
-
-/** In the order they run: nothing is timed that was not checked. */
-const PARTS = ["check", "matvec", "attend"] as const;
 
 export function benchCudaCommand(io: Io): Command {
   const command = new Command("cuda")
@@ -26,17 +23,16 @@ async function benchCuda(shape: string | undefined, options: CommonOptions, io: 
   const root = findCheckout();
   const run = createProgramRunner(root, context.signal);
   const program = await context.progress.run("compiling the kernels for this GPU", () => buildCudaProgram(root, run));
-  const results: Record<string, string[]> = {};
-  for (const part of PARTS) {
-    const lines: string[] = (results[part] = []);
-    const code = await context.progress.run(part, (update) =>
-      run(program, part === "attend" && shape !== undefined ? [part, shape] : [part], (line) => {
-        lines.push(line);
-        update(0, line);
-      }),
-    );
-    context.print(lines.join("\n"));
-    if (code !== 0) throw new KvquantError("NATIVE_UNAVAILABLE", `bench cuda: expected ${part} to pass on ${devices[0]?.name ?? "the GPU"}, got exit code ${code}: ${lines.slice(-3).join("\n")}`);
-  }
+  const results = await runCudaParts(
+    async (part, onLine) =>
+      context.progress.run(part, (update) =>
+        run(program, part === "attend" && shape !== undefined ? [part, shape] : [part], (line) => {
+          onLine(line);
+          update(0, line);
+        }),
+      ),
+    (text) => context.print(text),
+    devices[0]?.name ?? "the GPU",
+  );
   context.printJson({ device: devices[0], ...results });
 }
