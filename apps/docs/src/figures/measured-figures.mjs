@@ -8,7 +8,7 @@ import { findTable, originOf } from "../measurements.mjs";
 const [blue, orange, green] = colour.series;
 
 /** Where the plot of bits lies, and what it spans. */
-const BITS = { width: 750, height: 500, left: 56, right: 50, top: 26, bottom: 44, bits: /** @type {const} */ ([0.95, 9.2]), nats: /** @type {const} */ ([0.0002, 3]) };
+const BITS = { width: 750, height: 600, left: 56, right: 50, top: 26, bottom: 44, bits: /** @type {const} */ ([0.95, 9.2]), nats: /** @type {const} */ ([0.00004, 5]) };
 
 /** Bits a value against KL divergence, by who a cache is from. @param {Measurements} measurements @param {string} id of the table */
 export function bitsAndDivergence(measurements, id) {
@@ -31,9 +31,9 @@ export function bitsAndDivergence(measurements, id) {
     x: { type: "log", domain: [...BITS.bits], axis: null },
     y: { type: "log", domain: [...BITS.nats], axis: null },
     marks: [
-      Plot.gridY([0.001, 0.01, 0.1, 1], { stroke: colour.rule, strokeOpacity: 1 }),
+      Plot.gridY([0.0001, 0.001, 0.01, 0.1, 1], { stroke: colour.rule, strokeOpacity: 1 }),
       Plot.axisX([1, 2, 3, 4, 5, 6, 8], { text, label: "true bits a value", labelOffset: 38, tickSize: 3 }),
-      Plot.axisY([0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1], { text, label: "mean KL divergence from fp16, nats", tickSize: 3 }),
+      Plot.axisY([0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3], { text, label: "mean KL divergence from fp16, nats", tickSize: 3 }),
       Plot.line(front, { ...place, stroke: colour.quiet, strokeDasharray: "5 4", strokeWidth: 1.3 }),
       Plot.dot(rows, { ...place, fill, r: 4, stroke: colour.ground, strokeWidth: 1 }),
       ...[1, -1].map((side) =>
@@ -42,7 +42,7 @@ export function bitsAndDivergence(measurements, id) {
     ],
   });
   const legend = [...colours].map(([name, own], index) => label(430 + 110 * index, 16, name, { fill: own, bold: true }));
-  return figure(760, 520, [at(0, 18, dots), ...legend]);
+  return figure(760, 620, [at(0, 18, dots), ...legend]);
 }
 
 /** The paper's steps, one after another, as bars. @param {Measurements} measurements */
