@@ -31,6 +31,15 @@ test("who saw a dead owner does not remove the lock that another has made meanwh
   expect([taken, looks, readFileSync(path, "utf8")]).toEqual([false, 2, "quick"]);
 });
 
+test("a signature that names nobody counts as none: it is waited for while it is new, and taken over when it is old", async () => {
+  const path = join(newFolder(), "lock");
+  writeFileSync(path, "half a na");
+  const knowsNobody = (): undefined => undefined;
+  expect(await takeLockFile(path, "me", knowsNobody)).toBe(false);
+  utimesSync(path, new Date(0), new Date(0));
+  expect(await takeLockFile(path, "me", knowsNobody)).toBe(true);
+});
+
 test("a removal cut short by the end of its process holds up nobody but the next try", async () => {
   const path = join(newFolder(), "lock");
   writeFileSync(path, "dead");

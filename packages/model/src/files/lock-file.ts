@@ -10,11 +10,11 @@ const UNSIGNED_MILLISECONDS = 10_000;
 /**
  * Tries to take the lock file `path`; the owner removes it when done.
  * @param signature names this process; not empty
- * @param isGone whether the owner with that signature is no more
+ * @param isGone whether the owner with that signature is no more; undefined for one that names nobody, which is as good as none
  * @returns false when another has the lock, or is just taking it over
  * @throws IO_ERROR
  */
-export async function takeLockFile(path: string, signature: string, isGone: (signature: string) => boolean): Promise<boolean> {
+export async function takeLockFile(path: string, signature: string, isGone: (signature: string) => boolean | undefined): Promise<boolean> {
   if (await make(path, signature)) return true;
   if (!(await isAbandoned(path, isGone))) return false;
   // One at a time removes a lock, and looks again first: it may be the one that another has just made in place of the abandoned one.
@@ -52,10 +52,11 @@ async function make(path: string, signature: string): Promise<boolean> {
   }
 }
 
-async function isAbandoned(path: string, isGone: (signature: string) => boolean): Promise<boolean> {
+async function isAbandoned(path: string, isGone: (signature: string) => boolean | undefined): Promise<boolean> {
   try {
     const signature = await readFile(path, "utf8");
-    return signature === "" ? Date.now() - (await stat(path)).mtimeMs > UNSIGNED_MILLISECONDS : isGone(signature);
+    const gone = signature === "" ? undefined : isGone(signature);
+    return gone ?? Date.now() - (await stat(path)).mtimeMs > UNSIGNED_MILLISECONDS;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return false; // gone just now
     throw ioError("read", path, cause);

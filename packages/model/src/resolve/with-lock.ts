@@ -30,8 +30,9 @@ export async function withLock<T>(path: string, context: ResolveContext, work: (
 }
 
 /** Of another machine that shares the folder nobody knows. */
-function isGone(signature: string): boolean {
+function isGone(signature: string): boolean | undefined {
   const [, host, pid] = /^(.+) (\d+)$/.exec(signature) ?? [];
+  if (host === undefined) return undefined;
   if (host !== hostname()) return false;
   try {
     process.kill(Number(pid), 0);
