@@ -2,6 +2,7 @@
 
 import { access, constants, mkdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { ioError } from "@kvquant/model/files";
 import { KvquantError } from "@kvquant/spec";
 
 /** Path of a model's artifact: the given one, or `<model>-<suffix>.kvq` in the current folder. @throws IO_ERROR when it cannot be written */
@@ -20,6 +21,6 @@ export async function checkWritable(path: string): Promise<void> {
     await mkdir(folder, { recursive: true });
     await access(folder, constants.W_OK);
   } catch (cause) {
-    throw new KvquantError("IO_ERROR", `cannot write ${path}: expected a folder that can be written to, got "${(cause as Error).message}"`, { cause });
+    throw ioError("write", path, cause);
   }
 }

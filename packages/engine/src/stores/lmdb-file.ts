@@ -10,6 +10,9 @@ const LAST_PAGE_AT = 144;
 const TRANSACTION_AT = 152;
 const META_BYTES = 168;
 
+/** 64 GiB: no transaction of a store leaves that many free pages at the end. A file that names more is damaged; filled up and written to, it would meet the largest file there is, where LMDB ends the process. */
+const MAX_MISSING_BYTES = 2 ** 36;
+
 /**
  * Returns when LMDB can open the file, or there is none. A file shorter than its last page is filled up with zeros: pages that are free may be missing at the end of a sound file,
  * and in a damaged one LMDB reports a zero page as MDB_CORRUPTED, where a read past the end would be a bus error.
@@ -29,7 +32,7 @@ export async function prepareLmdbFile(path: string): Promise<void> {
     if (first === undefined || second === undefined) throw new KvquantError("CORRUPT_DATA", `${path}: expected an LMDB database, got ${size} bytes of something else`);
     const newest = second.transaction > first.transaction ? second : first;
     const needed = (newest.lastPage + 1) * newest.pageSize;
-    if (!Number.isSafeInteger(needed)) throw new KvquantError("CORRUPT_DATA", `${path}: the database names page ${newest.lastPage} as its last`);
+    if (needed - size > MAX_MISSING_BYTES) throw new KvquantError("CORRUPT_DATA", `${path}: the database names page ${newest.lastPage} as its last, which ${size} bytes cannot have`);
     if (size < needed) await file.truncate(needed);
   } finally {
     await file.close();

@@ -178,6 +178,11 @@ describe("openLmdbStore", () => {
     "is something else": (file) => writeFile(file, "x".repeat(100_000)),
     "is only a few bytes": (file) => writeFile(file, "hello"),
     "was cut to its first pages": (file) => truncate(file, 16_384),
+    "names a page far beyond its end as its last": async (file) => {
+      const content = await readFile(file);
+      for (const meta of [0, content.readUInt32LE(48)]) content.writeBigUInt64LE(2n ** 32n - 2n, meta + 144);
+      await writeFile(file, content);
+    },
   };
   for (const [damage, apply] of Object.entries(damages)) {
     it(`reports a database file that ${damage} instead of crashing, and clears it when told to`, async () => {
