@@ -31,7 +31,8 @@ async function benchCuda(shape: string | undefined, options: CommonOptions, io: 
           update(0, line);
         }),
       ),
-    (text) => context.print(text),
+    // With --json on standard error: a part that fails must not take with it what those before it measured.
+    (text) => (context.json ? io.stderr : io.stdout).write(text),
     devices[0]?.name ?? "the GPU",
   );
   context.printJson({ device: devices[0], ...results });
