@@ -27,7 +27,7 @@ const configuration = {
   plugins: ["@stryker-mutator/vitest-runner", join(root, "tools/mutation/ignore-messages.mjs")],
   ignorers: ["error-messages"],
   vitest: { configFile: "tools/mutation/vitest.config.ts", related: false },
-  mutate: [...(globs.length === 0 ? ["**/*.ts"] : globs).map((glob) => `${source}/${glob}`), `!${source}/**/*.{test,fixture}.ts`, `!${source}/testing/**`],
+  mutate: [...(globs.length === 0 ? ["**/*.ts"] : globs).map((glob) => `${source}/${glob}`), `!${source}/**/*.{test,fixture}.ts`, `!${source}/**/fixtures/**`, `!${source}/testing/**`],
   // Not copied to where the mutants run.
   ignorePatterns: [".*", "apps", "deploy", "docs", "native", "coverage", "tools/*/", "!tools/mutation", "!tools/tsconfig", "packages/*/dist", ...unneeded.map((other) => `packages/${other}`)],
   coverageAnalysis: "perTest",

@@ -121,6 +121,12 @@ describe("ropeFrequencies", () => {
     expectRelative(frequencies({ type: "yarn", factor: 10, originalMaxPositionEmbeddings: 6 }), expected, 1e-15);
   });
 
+  test("yarn with equal betas steps from no scaling to the whole factor", () => {
+    // 2048 positions are 8 turns of the pair 2 pi 8 / 2048 = 10000^(-2 i / 128), i = 25.8.
+    const expected = frequencies({ type: "none" }).map((x, i) => (i < 26 ? x : x / 10));
+    expectRelative(frequencies({ type: "yarn", factor: 10, originalMaxPositionEmbeddings: 2048, betaFast: 8, betaSlow: 8, truncate: false }), expected, 1e-15);
+  });
+
   test("yarn's attention factor is the given one, else the ratio of both mscales, else 0.1 ln(factor) + 1", () => {
     const attention = (extra: object): number =>
       ropeFrequencies({ headDim: 64, rotaryDim: 64, base: 10_000, scaling: { type: "yarn", factor: 40, originalMaxPositionEmbeddings: 4096, ...extra } }).attentionFactor;
@@ -145,6 +151,7 @@ describe("ropeFrequencies", () => {
     expectRelative(frequencies(scaling, 2048), none.map((x) => x / 2), 1e-15);
     expectRelative(frequencies(scaling, 2049), none.map((x, i) => x / (i + 1)), 1e-15);
     expect(ropeFrequencies({ headDim: 128, rotaryDim: 128, base: 1e4, scaling: { ...scaling, factor: 1 } }).attentionFactor).toBe(1);
+    expect(ropeFrequencies({ headDim: 128, rotaryDim: 128, base: 1e4, scaling: { ...scaling, factor: 0.5 } }).attentionFactor).toBe(1);
     expect(ropeFrequencies({ headDim: 128, rotaryDim: 128, base: 1e4, scaling: { ...scaling, attentionFactor: 1.25 } }).attentionFactor).toBe(1.25);
   });
 

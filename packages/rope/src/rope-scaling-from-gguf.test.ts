@@ -32,6 +32,7 @@ describe("ropeScalingFromGguf", () => {
     const huggingFace = ropeFrequencies({ ...sizes, scaling: { type: "yarn", factor: 4, originalMaxPositionEmbeddings: 32768 } });
     expect(ropeFrequencies({ ...sizes, scaling })).toEqual(huggingFace);
     const metadata = { ...yarn, "qwen2.rope.scaling.yarn_beta_fast": 16, "qwen2.rope.scaling.yarn_beta_slow": 2, "qwen2.rope.scaling.attn_factor": 0.5, "qwen2.rope.scaling.yarn_attn_factor": 3 };
+    expect(ropeScalingFromGguf({ ...yarn, "qwen2.rope.scaling.factor": 0.5 }, "qwen2")).toMatchObject({ factor: 0.5, attentionFactor: 1 });
     expect(ropeScalingFromGguf(metadata, "qwen2")).toMatchObject({ betaFast: 16, betaSlow: 2, attentionFactor: 0.5 * (1 + 0.1 * Math.log(4)) });
   });
 
