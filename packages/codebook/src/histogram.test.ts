@@ -47,7 +47,10 @@ describe("histograms", () => {
     addSamples(left, values.subarray(0, 50), weights.subarray(0, 50));
     addSamples(right, values.subarray(50), weights.subarray(50));
     mergeHistogram(left, right);
-    for (let bin = 0; bin < 16; bin++) expect(left.weightedSum[bin]).toBeCloseTo(one.weightedSum[bin]!, 12);
+    for (let bin = 0; bin < 16; bin++) {
+      expect(left.weight[bin]).toBeCloseTo(one.weight[bin]!, 12);
+      expect(left.weightedSum[bin]).toBeCloseTo(one.weightedSum[bin]!, 12);
+    }
     const counted = createHistogram(16, -1, 1);
     addSamples(counted, values);
     expect(counted.weight.reduce((a, b) => a + b)).toBe(100);

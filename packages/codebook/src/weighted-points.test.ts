@@ -24,6 +24,8 @@ test("means of neighbouring bins that are level, or out of order, are one point 
   const below = 0.5 - 2 ** -53;
   const { value, weight } = collectPoints(sums([1, 1, 1, 1], [-0.5, 0.5, 0.5, below]));
   expect([[...value], [...weight]]).toEqual([[-0.5, 0.5], [0.25, 0.75]]);
+  // The first bin is no exception.
+  expect([...collectPoints(sums([1, 1], [0.5, 0.5])).value]).toEqual([0.5]);
 });
 
 test("a weight that is nothing beside the others leaves no point", () => {
