@@ -1,9 +1,9 @@
 // `npm run mutation -- codebook`: changes the package's sources one place at a time and sees whether its own tests notice. Prints the survivors and the score; a report is left in
 // coverage/mutation/<package>. Results are kept beside it, so that a second run only does what changed (all of it with --force). Further arguments are globs below packages/<name>/src
-// to keep to.
+// to keep to; the tests are then those of the globs' folders, for all tests of a large package take minutes.
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { root, setUp } from "./setup.mjs";
 
 const [name, ...rest] = process.argv.slice(2);
@@ -19,6 +19,10 @@ const source = `packages/${name}/src`;
 const folder = join(root, "coverage", "mutation", name);
 mkdirSync(folder, { recursive: true });
 
+/** Folders whose tests run: of each glob, what comes before its first star. */
+const folders = globs.length === 0 ? ["."] : globs.map((glob) => dirname(glob.replace(/\*.*/, "x")));
+const tests = [...new Set(folders)].map((below) => join(source, below, "**/*.test.ts"));
+
 /** Packages above those that are mutated. */
 const unneeded = readdirSync(join(root, "packages")).filter((other) => !["spec", "packing", "codebook", "sparse", "rope", "quant"].includes(other));
 
@@ -31,6 +35,7 @@ const configuration = {
   // Not copied to where the mutants run.
   ignorePatterns: [".*", "apps", "deploy", "docs", "native", "coverage", "tools/*/", "!tools/mutation", "!tools/tsconfig", "packages/*/dist", ...unneeded.map((other) => `packages/${other}`)],
   coverageAnalysis: "perTest",
+  dryRunTimeoutMinutes: 20,
   concurrency: 1,
   incremental: true,
   incrementalFile: join(folder, "incremental.json"),
@@ -47,7 +52,7 @@ writeFileSync(file, JSON.stringify(configuration, undefined, 2));
 
 const child = spawn(process.execPath, [join(root, "node_modules/@stryker-mutator/core/bin/stryker.js"), "run", file, ...flags], {
   cwd: root,
-  env: { ...process.env, KVQUANT_MUTATED_PACKAGE: name },
+  env: { ...process.env, KVQUANT_MUTATION_TESTS: JSON.stringify(tests) },
   stdio: "inherit",
 });
 child.on("close", (code) => (process.exitCode = code ?? 1));

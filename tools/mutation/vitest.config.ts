@@ -2,9 +2,9 @@
 import { mergeConfig } from "vitest/config";
 import shared from "../../vitest.config.js";
 
-const name = process.env["KVQUANT_MUTATED_PACKAGE"];
-if (name === undefined) throw new Error("run `npm run mutation -- <package>`, which sets KVQUANT_MUTATED_PACKAGE");
+const tests = process.env["KVQUANT_MUTATION_TESTS"];
+if (tests === undefined) throw new Error("run `npm run mutation -- <package>`, which sets KVQUANT_MUTATION_TESTS");
 
 const config = mergeConfig(shared, { test: { maxWorkers: 1, setupFiles: [`${import.meta.dirname}/no-shrinking.mjs`] } });
-config.test.include = [`packages/${name}/src/**/*.test.ts`];
+config.test.include = JSON.parse(tests) as string[];
 export default config;

@@ -6,6 +6,7 @@ test("numbers beyond the largest half saturate there, on both sides", () => {
   expect([65504, 65519, 65520, 1e38, Infinity].map(finiteHalf)).toEqual([65504, 65504, 65504, 65504, 65504]);
   expect([-65504, -65519, -65520, -1e38, -Infinity].map(finiteHalf)).toEqual([-65504, -65504, -65504, -65504, -65504]);
   expect([finiteHalfBits(1e38), finiteHalfBits(-1e38)]).toEqual([0x7bff, 0xfbff]);
+  expect(() => finiteHalfBits(NaN)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
 });
 
 test("others round to the nearest half, ties to even, down to the subnormal ones", () => {
