@@ -46,7 +46,9 @@ describe("a .kvq file", () => {
     expect(decodeArtifact(encodeArtifact(planned))).toEqual(planned);
     const unverified = { ...planned, plan: { bitsPerValue: 3, predictedKld: 0.04, options } };
     expect(decodeArtifact(encodeArtifact(unverified))).toEqual(unverified);
-    for (const plan of [{ ...planned.plan, options: options.slice(1) }, { ...planned.plan, predictedKld: NaN }, { ...planned.plan, measuredKld: NaN }]) {
+    const others = [{ options: options.slice(1) }, { predictedKld: NaN }, { measuredKld: NaN }, { options: [options[0]!, { key: "page:2", value: 4 }] }, { options: [options[0]!, { key: undefined, value: "rotated:4" }] }];
+    for (const other of others) {
+      const plan = { ...planned.plan, ...other } as typeof planned.plan;
       expect(() => decodeArtifact(encodeArtifact({ ...planned, plan }))).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
     }
   });
@@ -96,6 +98,20 @@ describe("a .kvq file", () => {
     }
   });
 
+  it("starts with the letters KVQA, and lists arrays by name whatever their order was", () => {
+    const artifact = fit("nuq3-1%+fb");
+    const bytes = encodeArtifact(artifact);
+    expect(new TextDecoder().decode(bytes.subarray(0, 4))).toBe("KVQA");
+    const turned = artifact.layers.map(({ key, value }) => ({ key: { ...key, arrays: Object.fromEntries(Object.entries(key.arrays).reverse()) }, value }));
+    expect(encodeArtifact({ ...artifact, layers: turned })).toEqual(bytes);
+  });
+
+  it("whose quantizer has a stage without a name is CORRUPT_DATA", () => {
+    const artifact = fit("kvq3");
+    const layers = artifact.layers.map(({ key, value }) => ({ key: { ...key, stages: [3 as unknown as string] }, value }));
+    expect(() => decodeArtifact(encodeArtifact({ ...artifact, layers }))).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA", message: expect.stringContaining("stage") as string }));
+  });
+
   it("with a header of any other JSON is CORRUPT_DATA", () => {
     const kind = { magic: "KVQA", version: 1, name: "test" };
     for (const header of [null, 3, "x", [], {}, { layers: 5 }, { cache: "a", model: {} }]) {
@@ -139,10 +155,10 @@ describe("a .kvq file", () => {
 });
 
 describe("using an artifact", () => {
-  const artifact = fit("nuq3-1%");
   const use = { fingerprint: "sha256:0123", shape, sinkTokens: 1 };
 
   it("of another model, size or sink count is MODEL_MISMATCH, naming both and the remedy", () => {
+    const artifact = fit("nuq3-1%");
     expect(() => checkArtifactModel(artifact, use)).not.toThrow();
     for (const other of [{ ...use, fingerprint: "sha256:9" }, ...(["layers", "queryHeads", "kvHeads", "headDim"] as const).map((size) => ({ ...use, shape: { ...shape, [size]: shape[size] + 1 } })), { ...use, sinkTokens: 4 }]) {
       expect(() => checkArtifactModel(artifact, other)).toThrowError(expect.objectContaining({ code: "MODEL_MISMATCH" }));
@@ -150,7 +166,8 @@ describe("using an artifact", () => {
     expect(() => checkArtifactModel(artifact, { ...use, sinkTokens: 4 })).toThrowError(/expected 1, got 4; use 1 sink tokens or calibrate again with 4/);
   });
 
-  it("is fitted only under the sensitivity its statistics have", () => {
+  it("is fitted only under the sensitivity its statistics have, and to a number of sinks", () => {
+    for (const sinkTokens of [-1, 0.5]) expect(() => fitArtifact(parsePreset("nuq3"), { ...statistics, sinkTokens }, identity)).toThrowError(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
     const calibration = { ...identity.calibration, sensitivity: "none" } as const;
     expect(() => fitArtifact(parsePreset("nuq3"), statistics, { ...identity, calibration })).toThrowError(/sensitivity: expected that of the statistics, fisher, got none/);
   });
@@ -182,8 +199,9 @@ describe("using an artifact", () => {
   });
 
   it("whose tables are of another size than the model's is CORRUPT_DATA", () => {
-    const wrong = { ...artifact, shape: { ...shape, kvHeads: 2 } };
-    expect(() => openArtifact(wrong)).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
+    const artifact = fit("nuq3-1%");
+    for (const size of [{ kvHeads: 2 }, { headDim: 16 }]) expect(() => openArtifact({ ...artifact, shape: { ...shape, ...size } })).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
+    expect(() => openArtifact({ ...artifact, rope: { ...artifact.rope, rotaryDim: 4 } })).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
     const swapped = { ...artifact, layers: artifact.layers.map(({ key, value }) => ({ key: value, value: key })) };
     expect(() => openArtifact(swapped)).toThrowError(expect.objectContaining({ code: "CORRUPT_DATA" }));
   });

@@ -4,11 +4,11 @@ import { decodeContainer, encodeContainer, isHalves } from "./container.js";
 
 const kind = { magic: "TEST", version: 3, name: "test file" };
 const header = { name: "ü" };
-const arrays = [Float64Array.of(1 / 3, -0), Uint16Array.of(1, 65535, 258), new Float32Array(0), Uint32Array.of(2 ** 32 - 1), Float32Array.of(0.1, 1), Float32Array.of(1, -0, -65504)];
+const arrays = [Float64Array.of(1 / 3, -0), Uint16Array.of(1, 65535, 258), new Float32Array(0), Uint32Array.of(2 ** 32 - 2), Float32Array.of(0.1, 1), Float32Array.of(1, -0, -65504), Uint16Array.of(1, 2, 3, 4)];
 
 /** The same file put together by hand, as the format is documented. */
 function byHand(): Buffer {
-  const json = Buffer.from(JSON.stringify({ content: header, arrays: [["f64", 2], ["u16", 3], ["f16", 0], ["u32", 1], ["f32", 2], ["f16", 3]] }));
+  const json = Buffer.from(JSON.stringify({ content: header, arrays: [["f64", 2], ["u16", 3], ["f16", 0], ["u32", 1], ["f32", 2], ["f16", 3], ["u16", 4]] }));
   const prefix = Buffer.alloc(20);
   prefix.write("TEST");
   prefix.writeUInt32LE(3, 4);
@@ -20,7 +20,7 @@ function byHand(): Buffer {
   const floats = Buffer.alloc(8);
   floats.writeFloatLE(0.1, 0);
   floats.writeFloatLE(1, 4);
-  const rest = [padded(Buffer.concat([prefix, json])), doubles, padded(Buffer.of(1, 0, 255, 255, 2, 1)), padded(Buffer.of(255, 255, 255, 255)), floats, padded(Buffer.of(0x00, 0x3c, 0x00, 0x80, 0xff, 0xfb))];
+  const rest = [padded(Buffer.concat([prefix, json])), doubles, padded(Buffer.of(1, 0, 255, 255, 2, 1)), padded(Buffer.of(254, 255, 255, 255)), floats, padded(Buffer.of(0x00, 0x3c, 0x00, 0x80, 0xff, 0xfb)), Buffer.of(1, 0, 2, 0, 3, 0, 4, 0)];
   return seal(Buffer.concat(rest));
 }
 
@@ -56,9 +56,11 @@ test("bytes may lie anywhere in a larger buffer, and be of an older version", ()
 test.each([
   ["that is no JSON", "{"],
   ["that is no UTF-8", Uint8Array.of(0x22, 0xff, 0x22)],
+  ["with text that is no UTF-8", Buffer.from('{"content":"\xff","arrays":[]}', "latin1")],
   ["without arrays", '{"content":1}'],
   ["with arrays that are no list", '{"content":1,"arrays":{"length":0}}'],
   ["with an array of no type", '{"arrays":[[3,1]]}'],
+  ["with an array of a list of types", '{"arrays":[[["f64"],0]]}'],
   ["with an array of a type that objects have by birth", '{"arrays":[["toString",0]]}'],
   ["with an array of a negative length", '{"arrays":[["f64",-1]]}'],
   ["with an array of half a number", '{"arrays":[["f64",0.5]]}'],
@@ -70,7 +72,12 @@ test.each([
 test("arrays end with the file: one byte less or eight more are CORRUPT_DATA", () => {
   expect(decodeContainer(kind, withHeader('{"arrays":[["f64",1]]}', 8)).arrays).toStrictEqual([Float64Array.of(0)]);
   expect(decodeContainer(kind, withHeader('{"arrays":[]}')).arrays).toEqual([]);
+  expect(decodeContainer(kind, withHeader('{"arrays":[       ]}')).arrays).toEqual([]); // the header ends with the file
   for (const more of [7, 16]) expect(() => decodeContainer(kind, withHeader('{"arrays":[["f64",1]]}', more))).toThrow(expect.objectContaining({ code: "CORRUPT_DATA" }));
+});
+
+test("a sound file of another kind is CORRUPT_DATA", () => {
+  expect(() => decodeContainer({ ...kind, magic: "ELSE" }, byHand())).toThrow(expect.objectContaining({ code: "CORRUPT_DATA", message: expect.stringContaining("starts with ELSE") as string }));
 });
 
 test("numbers are halves where no bit is lost, signs of zero included", () => {
