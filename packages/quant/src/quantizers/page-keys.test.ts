@@ -1,3 +1,4 @@
+import { nearestCode } from "@kvquant/codebook";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { channelOfCode } from "../geometry.js";
@@ -31,6 +32,27 @@ describe("page-local key scales", () => {
         expect(Math.abs(bytes[side + code]! - (e + 192))).toBeLessThanOrEqual(nearTie ? 1 : 0);
       }),
     );
+  });
+
+  it("decode to the keys' own deviation with Q-Norm, searched by the fitted levels", () => {
+    const [plain, moved] = [false, true].map((qNorm) => pageKeys({ bits: 2, levels: "learned", qNorm }).fit(statistics).arrays as Record<string, Float32Array>) as [Record<string, Float32Array>, Record<string, Float32Array>];
+    expect(moved.midpoints).toEqual(plain.midpoints);
+    const { weight, weightedSum } = statistics.key.pages.plain;
+    const deviation = (decode: (x: number) => number): number => {
+      let [count, sum, squares] = [0, 0, 0];
+      for (let bin = 0; bin < weight.length; bin++) {
+        if (weight[bin] === 0) continue;
+        const x = decode(weightedSum[bin]! / weight[bin]!);
+        count += weight[bin]!;
+        sum += weight[bin]! * x;
+        squares += weight[bin]! * x * x;
+      }
+      return Math.sqrt(squares / count - (sum / count) ** 2);
+    };
+    const own = deviation((x) => x);
+    const miss = ({ levels, midpoints }: Record<string, Float32Array>): number => Math.abs(deviation((x) => levels![nearestCode(midpoints!, x)]!) / own - 1);
+    expect(miss(moved)).toBeLessThan(0.01);
+    expect(miss(plain)).toBeGreaterThan(2 * miss(moved));
   });
 
   it("follow a page that leaves the calibrated range, and count what had to be clamped", () => {

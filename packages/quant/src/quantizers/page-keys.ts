@@ -26,6 +26,8 @@ export interface PageKeysOptions {
   readonly levels?: LevelKind;
   /** Feedback rounding. Default true. */
   readonly feedback?: boolean;
+  /** Decoded levels keep mean and deviation of the page-normalised keys (KVQuant section 3.6). Default false; see docs/experiments.md. */
+  readonly qNorm?: boolean;
 }
 
 /** Smallest calibrated scale: the smallest normal half. */
@@ -42,7 +44,7 @@ const SMALLEST_SCALE = 2 ** -14;
  * e = -192. Values beyond the range take the end level.
  */
 export function pageKeys(options: PageKeysOptions): Quantizer {
-  const { bits, levels = "uniform", feedback = true } = options;
+  const { bits, levels = "uniform", feedback = true, qNorm = false } = options;
   checkCodeBits(bits);
   const id = "kvquant/page-keys";
 
@@ -58,7 +60,7 @@ export function pageKeys(options: PageKeysOptions): Quantizer {
         geometry: encodeGeometry(geometry),
         scale: halfScale(range).map((scale) => Math.max(scale, SMALLEST_SCALE)),
         zero: halfZero(range),
-        ...fitLevels(levels, bits, { histogram: key.pages }),
+        ...fitLevels(levels, bits, { histogram: key.pages, qNorm }),
         ...(feedback && feedbackArrays(statistics)),
       },
     };
