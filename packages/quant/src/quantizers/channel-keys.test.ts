@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { keyRange, normalisedKeys } from "../calibration/key-range.js";
 import { makeMatrix, makeStatistics } from "../testing/index.js";
 import { channelKeys } from "./channel-keys.js";
+import { histogramMoments } from "./fixtures/histogram-moments.js";
 import { roundTrip, ruledArtifact, ruledCodec } from "./fixtures/ruled-codec.js";
 
 describe("outliers of keys", () => {
@@ -62,18 +63,8 @@ describe("Q-Norm", () => {
     for (const level of moved.arrays.levels!) expect(Math.abs(level * 127 - Math.round(level * 127))).toBeLessThan(1e-4);
     const { scale, zero } = plain.arrays as Record<string, Float32Array>;
     const { plain: histogram } = normalisedKeys(statistics.key, keyRange(statistics.key, 0), scale!, zero!);
-    const moments = (value: (x: number) => number): { mean: number; deviation: number } => {
-      let [count, sum, squares] = [0, 0, 0];
-      histogram.weight.forEach((weight, bin) => {
-        const x = weight > 0 ? value(histogram.weightedSum[bin]! / weight) : 0;
-        count += weight;
-        sum += weight * x;
-        squares += weight * x * x;
-      });
-      return { mean: sum / count, deviation: Math.sqrt(squares / count - (sum / count) ** 2) };
-    };
-    const data = moments((x) => x);
-    const quantised = ({ arrays }: QuantizerArtifact): { mean: number; deviation: number } => moments((x) => arrays.levels![arrays.midpoints!.filter((middle) => middle < x).length]!);
+    const data = histogramMoments(histogram);
+    const quantised = ({ arrays }: QuantizerArtifact) => histogramMoments(histogram, (x) => arrays.levels![arrays.midpoints!.filter((middle) => middle < x).length]!);
     // Half a step of the grid is what putting the levels back on it may cost.
     expect(Math.abs(quantised(moved).mean - data.mean)).toBeLessThan(0.5 / 127);
     expect(Math.abs(quantised(moved).deviation - data.deviation)).toBeLessThan(0.5 / 127);

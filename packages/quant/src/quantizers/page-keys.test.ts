@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { channelOfCode } from "../geometry.js";
 import { makeMatrix, makeStatistics } from "../testing/index.js";
+import { histogramMoments } from "./fixtures/histogram-moments.js";
 import { roundTrip } from "./fixtures/ruled-codec.js";
 import { pageKeys } from "./page-keys.js";
 
@@ -37,20 +38,9 @@ describe("page-local key scales", () => {
   it("decode to the keys' own deviation with Q-Norm, searched by the fitted levels", () => {
     const [plain, moved] = [false, true].map((qNorm) => pageKeys({ bits: 2, levels: "learned", qNorm }).fit(statistics).arrays as Record<string, Float32Array>) as [Record<string, Float32Array>, Record<string, Float32Array>];
     expect(moved.midpoints).toEqual(plain.midpoints);
-    const { weight, weightedSum } = statistics.key.pages.plain;
-    const deviation = (decode: (x: number) => number): number => {
-      let [count, sum, squares] = [0, 0, 0];
-      for (let bin = 0; bin < weight.length; bin++) {
-        if (weight[bin] === 0) continue;
-        const x = decode(weightedSum[bin]! / weight[bin]!);
-        count += weight[bin]!;
-        sum += weight[bin]! * x;
-        squares += weight[bin]! * x * x;
-      }
-      return Math.sqrt(squares / count - (sum / count) ** 2);
-    };
-    const own = deviation((x) => x);
-    const miss = ({ levels, midpoints }: Record<string, Float32Array>): number => Math.abs(deviation((x) => levels![nearestCode(midpoints!, x)]!) / own - 1);
+    const histogram = statistics.key.pages.plain;
+    const own = histogramMoments(histogram).deviation;
+    const miss = ({ levels, midpoints }: Record<string, Float32Array>): number => Math.abs(histogramMoments(histogram, (x) => levels![nearestCode(midpoints!, x)]!).deviation / own - 1);
     expect(miss(moved)).toBeLessThan(0.01);
     expect(miss(plain)).toBeGreaterThan(2 * miss(moved));
   });
